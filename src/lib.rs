@@ -1,0 +1,24 @@
+//! Countersign: a reverse proxy on Pingora that signs and credentials requests.
+//!
+//! The floors, from the ground up; imports only ever go down this list (`tests/architecture.rs` holds them to it):
+//!
+//! | floor | modules | what it may know |
+//! | --- | --- | --- |
+//! | words | [`id`], [`clock`], [`secret`], [`private`], [`diagnostic`], [`mod@exit`], [`observe`] | nothing above |
+//! | mechanisms | [`config`], [`policy`] | words; never each other |
+//! | snapshot | [`table`] | config, policy |
+//! | services | [`reload`], [`proxy`] | table; never each other, and `proxy` never `config` |
+//! | control plane | [`admin`] | everything below but `proxy` |
+//! | composition | [`server`] | everything: the only place that sees every module |
+//! | commands | [`cli`] | server |
+//!
+//! Two lives run through them. *A request*: `proxy` accepts and guards it, pins one [`table::Table`], asks
+//! [`table::Table::decide`], rewrites the head by [`table::rewrite`], streams, records. *An edit*: `reload`
+//! notices it, [`config`] reads it, [`table`] compiles it, one atomic store publishes it.
+
+pub mod clock;
+pub mod diagnostic;
+pub mod exit;
+pub mod id;
+pub mod private;
+pub mod secret;
