@@ -20,5 +20,6 @@ pub mod clock;
 pub mod diagnostic;
 pub mod exit;
 pub mod id;
+pub mod observe;
 pub mod private;
 pub mod secret;
