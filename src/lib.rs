@@ -21,5 +21,6 @@ pub mod diagnostic;
 pub mod exit;
 pub mod id;
 pub mod observe;
+pub mod policy;
 pub mod private;
 pub mod secret;

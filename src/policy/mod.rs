@@ -1,0 +1,13 @@
+//! Pure rules: functions of their arguments, without Pingora, clock, log or file.
+
+pub mod access;
+pub mod auth;
+pub mod chunked;
+pub mod forward;
+pub mod head;
+pub mod host;
+pub mod path;
+pub mod request_gate;
+pub mod response_gate;
+pub mod sign;
+pub mod upstream_guard;
