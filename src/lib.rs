@@ -17,6 +17,7 @@
 //! notices it, [`config`] reads it, [`table`] compiles it, one atomic store publishes it.
 
 pub mod clock;
+pub mod config;
 pub mod diagnostic;
 pub mod exit;
 pub mod id;

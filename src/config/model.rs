@@ -1,0 +1,492 @@
+//! The configuration exactly as written: typed, positioned, with defaults filled in; nothing resolved yet.
+//! Names are still names here. `table::compile` turns it into what runs.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use ipnet::IpNet;
+
+use crate::diagnostic::{Pos, Spanned};
+use crate::secret::Secret;
+
+/// Everything that one configuration (with its includes) says.
+#[derive(Clone, Debug)]
+pub struct Model {
+    /// The process as a whole.
+    pub server: Server,
+    /// The log and the access log.
+    pub logging: Logging,
+    /// In the order written; never empty.
+    pub listeners: Vec<Listener>,
+    /// The second listener.
+    pub admin: Admin,
+    /// Named groups; routes name them by [`Target::Group`], which the compiler resolves.
+    pub upstreams: Vec<Group>,
+    /// Where stored logins will be kept; `../tokens` beside the first file unless written.
+    pub tokens_dir: PathBuf,
+    /// Who may call; empty: nobody, where a route asks for a client.
+    pub clients: Vec<Client>,
+    /// How the person behind a call is found.
+    pub identity: Identity,
+    /// In the order written.
+    pub projects: Vec<Project>,
+}
+
+/// `server`: read at start; a change needs a restart.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Server {
+    /// Data-plane worker threads; `None`: the number of cores.
+    pub threads: Option<usize>,
+    /// The longest that requests in flight may take at a stop; 5 minutes.
+    pub drain_timeout: Duration,
+    /// Open client connections, over all listeners; 20,000.
+    pub max_connections: usize,
+    /// Whose `X-Forwarded-For` and `X-Forwarded-Proto` are believed; nobody's.
+    pub trusted_proxies: Vec<IpNet>,
+    /// Private networks that guarded upstreams may resolve to, and identities reach over plain http; none.
+    pub internal_networks: Vec<IpNet>,
+    /// How names of endpoints become addresses.
+    pub dns: Dns,
+    /// `None`: not written; the default place is tried and its absence forgiven.
+    pub runtime_dir: Option<PathBuf>,
+}
+
+/// `server.dns`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Dns {
+    /// Empty: the system's.
+    pub servers: Vec<SocketAddr>,
+    /// `None` (`auto`): the record's TTL.
+    pub refresh: Option<Duration>,
+    /// Of one query; 2 seconds.
+    pub timeout: Duration,
+}
+
+/// `logging`: live.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Logging {
+    /// The least severe level that is written; info.
+    pub level: log::LevelFilter,
+    /// How a line looks; [`LogFormat::Auto`].
+    pub format: LogFormat,
+    /// `None`: standard error.
+    pub file: Option<PathBuf>,
+    /// The line of each request.
+    pub access: Access,
+}
+
+/// How a line of the log looks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One object a line.
+    Json,
+    /// Text on a terminal, JSON elsewhere.
+    Auto,
+}
+
+/// `logging.access`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Access {
+    /// How a line looks; JSON.
+    pub format: AccessFormat,
+    /// `None`: standard output.
+    pub file: Option<PathBuf>,
+    /// 0.0 to 1.0 (the default): the part of requests that are logged; failed ones (status 500 and up, or `end` not `ok`) always are.
+    pub sample: f64,
+    /// What becomes of the query; [`QueryLogging::Redacted`].
+    pub query: QueryLogging,
+}
+
+impl Eq for Access {}
+
+/// How a line of the access log looks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AccessFormat {
+    /// One object a line.
+    Json,
+    /// As nginx's `combined`.
+    Combined,
+    /// There is none.
+    Off,
+}
+
+/// What the access log shows of a query.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum QueryLogging {
+    /// Names kept, values `***`.
+    Redacted,
+    /// As received.
+    Full,
+    /// Nothing.
+    Off,
+}
+
+/// One of `listeners`: read at start.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listener {
+    /// Its key: a label of metrics, a field of the access log.
+    pub name: Spanned<String>,
+    /// Where it listens; port 0 takes any free one.
+    pub address: Spanned<SocketAddr>,
+    /// To receive a whole request head; 10 seconds.
+    pub headers_timeout: Duration,
+    /// For a kept connection without a request; 60 seconds.
+    pub idle_timeout: Duration,
+    /// Bytes of the whole request head, 1 KiB to 1 MiB; 32 KiB.
+    pub max_header_size: usize,
+}
+
+/// `admin`: the second listener; read at start, but `allow`, `hosts` and `metrics`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Admin {
+    /// Loopback; 127.0.0.1:9090.
+    pub address: Spanned<SocketAddr>,
+    /// Who may connect; loopback.
+    pub allow: Vec<IpNet>,
+    /// Further names in `Host` that it answers to, lower case; none.
+    pub hosts: Vec<String>,
+    /// Who may read `/metrics` without the token; loopback.
+    pub metrics_allow: Vec<IpNet>,
+    /// Where `admin.token` is kept; `../state` beside the first file unless written.
+    pub state_dir: PathBuf,
+}
+
+/// One of `upstreams`: a named group.
+#[derive(Clone, Debug)]
+pub struct Group {
+    /// Its key, which routes name.
+    pub name: Spanned<String>,
+    /// How its endpoints are spoken to; http.
+    pub scheme: Scheme,
+    /// Never empty.
+    pub endpoints: Vec<Endpoint>,
+    /// How certificates are verified; of no effect with http.
+    pub tls: UpstreamTls,
+    /// How long an idle connection is kept for reuse; 55 seconds.
+    pub keepalive_idle: Duration,
+}
+
+/// How an upstream is spoken to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Scheme {
+    /// In the clear; port 80 in URLs without one.
+    Http,
+    /// Over TLS; port 443 in URLs without one.
+    Https,
+}
+
+/// `host:port` of one endpoint, as written.
+#[derive(Clone, Debug)]
+pub struct Endpoint {
+    /// Host name, IPv4 literal, or IPv6 literal without brackets.
+    pub host: Spanned<String>,
+    /// Always written.
+    pub port: u16,
+    /// Its share in the round robin, 1 (the default) to 1000.
+    pub weight: u32,
+}
+
+/// How the certificates of a group are verified.
+#[derive(Clone, Debug)]
+pub struct UpstreamTls {
+    /// What the certificate must name; `None`: the endpoint's host.
+    pub server_name: Option<String>,
+    /// A PEM file with the CA certificates to trust, read by the compiler; `None`: the system's.
+    pub ca: Option<Spanned<PathBuf>>,
+    /// `false`: any certificate will do; true.
+    pub verify: bool,
+}
+
+/// One of `clients`.
+#[derive(Clone, Debug)]
+pub struct Client {
+    /// Its key, unlike other clients'.
+    pub name: Spanned<String>,
+    /// What it shows; unlike other clients'.
+    pub token: ClientToken,
+    /// Lower-cased by the compiler; empty: an anonymous client.
+    pub user: Option<Spanned<String>>,
+    /// For people; `None`: the user.
+    pub display_name: Option<Spanned<String>>,
+    /// `None`: every project.
+    pub projects: Option<Vec<Spanned<String>>>,
+    /// Valid to the end of that day, UTC, as Unix milliseconds of the first instant that is too late.
+    pub expires_before: Option<u64>,
+}
+
+/// What a client shows. The compiler keeps only digests.
+#[derive(Clone, Debug)]
+pub enum ClientToken {
+    /// The token itself.
+    Clear(Secret),
+    /// Its SHA-256.
+    Sha256([u8; 32]),
+}
+
+/// `identity`. Only the source `client` exists so far.
+#[derive(Clone, Debug, Default)]
+pub struct Identity {}
+
+/// One of `projects`.
+#[derive(Clone, Debug)]
+pub struct Project {
+    /// Its key, which is signed.
+    pub name: Spanned<String>,
+    /// Empty: any host.
+    pub hosts: Vec<Spanned<HostPattern>>,
+    /// What is signed as the app id; empty unless written.
+    pub app_id: String,
+    /// Which addresses its upstreams may have; [`UpstreamPolicy::Guarded`].
+    pub upstream_policy: UpstreamPolicy,
+    /// The environment that serves a request which names none.
+    pub environment: Spanned<String>,
+    /// How a request may name another; none.
+    pub choose_environment: Vec<ChooseEnvironment>,
+    /// How its routes sign.
+    pub sign_defaults: SignDefaults,
+    /// In the order written.
+    pub environments: Vec<Environment>,
+}
+
+/// Which hosts a project serves, or a rule means. Lower case, no port, no trailing dot.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum HostPattern {
+    /// This host.
+    Exact(String),
+    /// `*.a`: the `a`, without the star and dot; matches one label or more in front of it.
+    Wildcard(String),
+}
+
+/// Which addresses a project's upstreams may have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UpstreamPolicy {
+    /// Public names whose addresses are checked at each connection. (Not applied to the environment `local`.)
+    Guarded,
+    /// Any.
+    Open,
+}
+
+/// One rule of `choose_environment`; the first that names one wins.
+#[derive(Clone, Debug)]
+pub struct ChooseEnvironment {
+    /// What it reads.
+    pub by: EnvironmentSource,
+    /// Which it may name; `None`: all but `local`. (For `Host`: unused.)
+    pub of: Option<Vec<Spanned<String>>>,
+    /// Which addresses may; `None`: all.
+    pub from: Option<Vec<IpNet>>,
+    /// Where the rule starts in its file.
+    pub at: Pos,
+}
+
+/// Where a request may name its environment.
+#[derive(Clone, Debug)]
+pub enum EnvironmentSource {
+    /// The value of this header.
+    Header(http::HeaderName),
+    /// The value of the cookie with this name.
+    Cookie(String),
+    /// That host means that environment.
+    Host {
+        /// The host.
+        host: Spanned<HostPattern>,
+        /// The environment's name.
+        is: Spanned<String>,
+    },
+}
+
+/// How the routes of a project sign.
+#[derive(Clone, Debug)]
+pub struct SignDefaults {
+    /// What the headers' names begin with, `x-kms-`: lower case, a valid header-name beginning that ends in `-`.
+    pub header_prefix: Spanned<String>,
+    /// How the display name travels; [`UsernameEncoding::Percent`].
+    pub username_encoding: UsernameEncoding,
+}
+
+/// How a display name travels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UsernameEncoding {
+    /// All but RFC 3986 unreserved, upper-case %XX of UTF-8.
+    Percent,
+    /// As it is.
+    Raw,
+}
+
+/// One of a project's environments.
+#[derive(Clone, Debug)]
+pub struct Environment {
+    /// Its key.
+    pub name: Spanned<String>,
+    /// In the order written, which does not matter: the longest prefix wins.
+    pub routes: Vec<Route>,
+}
+
+/// One of an environment's routes.
+#[derive(Clone, Debug)]
+pub struct Route {
+    /// Starts with `/`, no trailing slash (but `/` itself).
+    pub prefix: Spanned<String>,
+    /// What becomes of a request.
+    pub action: Action,
+    /// Whether a client must show a token; [`Auth::Required`].
+    pub auth: Auth,
+    /// `None`: any. GET includes HEAD.
+    pub methods: Option<Vec<http::Method>>,
+    /// Which addresses may; `None`: all.
+    pub access_allow: Option<Vec<IpNet>>,
+    /// Which of those may not; none.
+    pub access_deny: Vec<IpNet>,
+    /// `None`: no identity is sent.
+    pub sign: Option<Sign>,
+    /// Header name, value; an empty value leaves the header out.
+    pub payload: Vec<(Spanned<http::HeaderName>, Secret)>,
+    /// What is changed on the way to the upstream.
+    pub request_headers: HeaderEdits,
+    /// What is changed on the way back.
+    pub response_headers: HeaderEdits,
+    /// Of the forwarding.
+    pub timeouts: Timeouts,
+    /// Where the route's mapping starts in its file.
+    pub at: Pos,
+}
+
+/// What becomes of a request.
+#[derive(Clone, Debug)]
+pub enum Action {
+    /// An upstream answers.
+    Proxy(Proxy),
+    /// A fixed answer.
+    Respond {
+        /// 200 unless written.
+        status: http::StatusCode,
+        /// Empty unless written.
+        body: String,
+    },
+    /// Elsewhere.
+    Redirect {
+        /// May hold `{rest}` and `{query}`.
+        to: Spanned<String>,
+        /// 301, 302 (the default), 303, 307 or 308.
+        status: http::StatusCode,
+    },
+}
+
+/// Where a request is forwarded to, and how.
+#[derive(Clone, Debug)]
+pub struct Proxy {
+    /// Where to.
+    pub target: Target,
+    /// Replaces the prefix for a named group.
+    pub rewrite: Option<Spanned<String>>,
+    /// The Host that the upstream sees; [`HostHeader::Upstream`].
+    pub host: HostHeader,
+}
+
+/// Where a request is forwarded to.
+#[derive(Clone, Debug)]
+pub enum Target {
+    /// A URL: its path replaces the prefix.
+    Url(Spanned<UpstreamUrl>),
+    /// A name in `upstreams`.
+    Group(Spanned<String>),
+}
+
+/// A parsed `http(s)://host[:port][/path]`; no user info, query or fragment.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct UpstreamUrl {
+    /// http or https.
+    pub scheme: Scheme,
+    /// As written, lower-cased; IPv6 without brackets.
+    pub host: String,
+    /// Explicit or the scheme's.
+    pub port: u16,
+    /// `host[:port]` for the Host header: the port only when it was written and is not the scheme's.
+    pub authority: String,
+    /// Begins with `/`, or is empty.
+    pub path: String,
+}
+
+/// The Host that an upstream sees.
+#[derive(Clone, Debug)]
+pub enum HostHeader {
+    /// The authority of the URL, the group's server name, or the endpoint.
+    Upstream,
+    /// What the client sent.
+    Client,
+    /// This one.
+    Literal(String),
+}
+
+/// Whether a client must show a token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Auth {
+    /// It must; 401 otherwise.
+    Required,
+    /// It may; a wrong one is 401.
+    Optional,
+    /// Nobody is asked; `authorization` passes.
+    None,
+}
+
+/// How a route signs.
+#[derive(Clone, Debug)]
+pub struct Sign {
+    /// What is signed.
+    pub scheme: SignScheme,
+    /// The secret shared with the upstream, at least 31 characters; `None`: signed without one.
+    pub token: Option<Spanned<Secret>>,
+    /// Where the key stands in its file.
+    pub at: Pos,
+}
+
+/// What is signed; see [`crate::policy::sign`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum SignScheme {
+    /// User and stamp.
+    UserStamp,
+    /// User, project, stamp.
+    UserProjectStamp,
+    /// User, project, app id, stamp.
+    UserProjectAppidStamp,
+    /// Identity headers without a signature.
+    None,
+}
+
+/// Static edits of one direction's headers; `remove`, then `set` (replaces), then `add` (appends).
+#[derive(Clone, Debug, Default)]
+pub struct HeaderEdits {
+    /// Replaces what is there.
+    pub set: Vec<(Spanned<http::HeaderName>, http::HeaderValue)>,
+    /// Goes behind what is there; a name may occur several times.
+    pub add: Vec<(Spanned<http::HeaderName>, http::HeaderValue)>,
+    /// Is taken away.
+    pub remove: Vec<Spanned<http::HeaderName>>,
+}
+
+/// Of one route. Never a total: a stream may last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Timeouts {
+    /// To connect to an endpoint, TLS included; 5 seconds.
+    pub connect: Duration,
+    /// From the whole request sent to the first byte of the response head; 120 seconds.
+    pub first_byte: Duration,
+    /// Between bytes of the response; for a WebSocket, of either direction; 120 seconds.
+    pub idle: Duration,
+    /// How long the client may send or read nothing while it is its turn; 30 seconds.
+    pub send: Duration,
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        Self {
+            connect: Duration::from_secs(5),
+            first_byte: Duration::from_secs(120),
+            idle: Duration::from_secs(120),
+            send: Duration::from_secs(30),
+        }
+    }
+}

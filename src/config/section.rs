@@ -1,0 +1,14 @@
+//! One file per section of the configuration: nodes in, parts of the [`super::model`] out.
+
+pub mod admin;
+pub mod clients;
+pub mod environments;
+pub mod headers;
+pub mod identity;
+pub mod listeners;
+pub mod logging;
+pub mod projects;
+pub mod routes;
+pub mod server;
+pub mod sign;
+pub mod upstreams;

@@ -1,0 +1,59 @@
+//! `environments` of a project: production, local, and at most five others.
+
+use std::collections::HashMap;
+
+use crate::config::decoder::Decoder;
+use crate::config::fields::Shape;
+use crate::config::model::Environment;
+use crate::config::section::routes;
+use crate::config::tree::{Entry, Node};
+use crate::config::value;
+use crate::diagnostic::{Diagnostic, Pos, Spanned};
+
+const ENVIRONMENT: Shape = Shape { what: "an environment", keys: &["routes"], later: &[] };
+
+/// How many a project may have beside production and local.
+const MOST_OF_ONES_OWN: usize = 5;
+
+/// Decodes the mapping. `family`: the signature headers' prefix, in family spelling.
+pub fn decode(decoder: &mut Decoder<'_, '_>, node: &Node<'_>, family: &str) -> Vec<Environment> {
+    let entries = decoder.named(node);
+    let own = entries.iter().filter(|entry| !matches!(&*entry.key, "production" | "local"));
+    for (count, entry) in own.enumerate() {
+        if count == MOST_OF_ONES_OWN {
+            let message = format!("more than {MOST_OF_ONES_OWN} environments beside production and local");
+            decoder.note(Diagnostic::error("too_many_environments", entry.at, message));
+        }
+    }
+    entries.iter().filter_map(|entry| environment(decoder, entry, family)).collect()
+}
+
+fn environment(decoder: &mut Decoder<'_, '_>, entry: &Entry<'_>, family: &str) -> Option<Environment> {
+    let name = decoder.key(entry, value::environment_name);
+    let fields = decoder.fields(&entry.value, &ENVIRONMENT)?;
+    let mut prefixes = Prefixes::default();
+    let routes = fields
+        .get("routes")
+        .and_then(|node| decoder.list(node, |decoder, node| routes::decode(decoder, node, family, &mut prefixes)));
+    Some(Environment { name: name?, routes: routes.unwrap_or_default() })
+}
+
+/// The prefixes of one environment, and where each was written.
+#[derive(Default)]
+pub struct Prefixes(HashMap<String, Pos, ahash::RandomState>);
+
+impl Prefixes {
+    /// Notes a prefix that is taken.
+    pub fn claim(&mut self, decoder: &mut Decoder<'_, '_>, prefix: &Spanned<String>) {
+        let Some(first) = self.0.get(&prefix.value) else {
+            self.0.insert(prefix.value.clone(), prefix.at);
+            return;
+        };
+        let message = format!("{} has a route in this environment already", value::shown(prefix));
+        decoder.note(
+            Diagnostic::error("duplicate_prefix", prefix.at, message)
+                .hint("an environment has one route for each prefix (`/a` and `/a/` are the same)")
+                .related(*first, "first routed here"),
+        );
+    }
+}
