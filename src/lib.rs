@@ -25,3 +25,4 @@ pub mod observe;
 pub mod policy;
 pub mod private;
 pub mod secret;
+pub mod table;

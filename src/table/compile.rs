@@ -1,0 +1,135 @@
+//! [`Model`] -> [`Table`]: resolves every reference, builds every policy, and refuses what cannot be served.
+//!
+//! Flow: names are gathered first (`suggest`), then each kind of thing is compiled by its own file: `clients`, `hosts` (who
+//! owns which host), `upstreams` (groups, URL authorities, what a guarded project may reach), `environments` (the rules that choose
+//! one) and `routes` with their `headers`. All problems of all parts come back together.
+//!
+//! Invariants: with an error there is no table, so nothing half-built is ever served; no message holds a secret.
+
+mod ca;
+mod clients;
+mod environments;
+mod headers;
+mod hosts;
+mod routes;
+mod suggest;
+#[cfg(test)]
+mod tests;
+mod upstreams;
+
+use std::sync::Arc;
+
+use crate::clock::UnixMillis;
+use crate::config::{Model, Sources};
+use crate::diagnostic::{Diagnostic, FileId};
+use crate::policy::access::Networks;
+
+use super::decide::Identity;
+use super::matcher::{Matcher, ProjectEntry};
+use super::{Route, StartedWith, Table};
+
+/// What one compilation yields.
+#[derive(Debug)]
+pub struct Compiled {
+    /// There when no diagnostic is an error.
+    pub table: Option<Table>,
+    /// Errors and warnings of this walk (those of reading are not repeated).
+    pub diagnostics: Vec<Diagnostic>,
+}
+
+/// Which table this will be.
+#[derive(Clone, Debug)]
+pub struct Stamp {
+    /// Its number.
+    pub generation: u64,
+    /// Digest of everything read.
+    pub sha256: [u8; 32],
+    /// When.
+    pub now: UnixMillis,
+}
+
+/// Compiles. `previous` lends the endpoints' counters.
+pub fn compile(model: Model, sources: &Sources, stamp: Stamp, previous: Option<&Table>) -> Compiled {
+    let mut problems = Vec::new();
+    let internal = Networks::new(&model.server.internal_networks);
+    let clients = clients::compile(&model, &mut problems);
+    let hosts = hosts::Ownership::of(&model, &mut problems);
+    let mut upstreams = upstreams::Upstreams::of(&model.upstreams, &hosts, &internal, previous, &mut problems);
+    let (projects, routes) = projects(&model, &clients, &mut upstreams, &FileNames::of(sources), &mut problems);
+    upstreams.report_use(&mut problems);
+    problems.sort_by_key(|problem| problem.at);
+    if problems.iter().any(Diagnostic::is_error) {
+        return Compiled { table: None, diagnostics: problems };
+    }
+    let upstreams = upstreams.into_list();
+    let mut matcher = Matcher::new(projects);
+    hosts.hand_over(&mut matcher);
+    let started_with = started_with(&model, previous);
+    let table = Table {
+        generation: stamp.generation,
+        sha256: hex::encode(stamp.sha256),
+        loaded_at: stamp.now,
+        trusted_proxies: Networks::new(&started_with.server.trusted_proxies),
+        internal_networks: Networks::new(&started_with.server.internal_networks),
+        started_with,
+        server: model.server,
+        logging: model.logging,
+        listeners: model.listeners,
+        admin: model.admin,
+        tokens_dir: model.tokens_dir,
+        clients: clients.lookup,
+        client_entries: clients.entries,
+        anonymous: Identity { user: Arc::from(""), name: Arc::from("") },
+        matcher,
+        routes,
+        upstreams,
+    };
+    Compiled { table: Some(table), diagnostics: problems }
+}
+
+fn started_with(model: &Model, previous: Option<&Table>) -> Arc<StartedWith> {
+    let (server, listeners, admin) = (&model.server, &model.listeners, &model.admin);
+    let now = || StartedWith { server: server.clone(), listeners: listeners.clone(), admin: admin.clone() };
+    previous.map_or_else(|| Arc::new(now()), |table| Arc::clone(&table.started_with))
+}
+
+fn projects(
+    model: &Model,
+    clients: &clients::CompiledClients,
+    upstreams: &mut upstreams::Upstreams<'_>,
+    files: &FileNames,
+    problems: &mut Vec<Diagnostic>,
+) -> (Vec<ProjectEntry>, Vec<Arc<Route>>) {
+    let mut all =
+        Vec::with_capacity(model.projects.iter().flat_map(|it| &it.environments).map(|it| it.routes.len()).sum());
+    let mut shared = routes::Shared::default();
+    let mut entries = Vec::with_capacity(model.projects.len());
+    for project in &model.projects {
+        let scope = routes::ProjectScope::of(project, clients, files, problems);
+        let environments = project.environments.iter().map(|environment| {
+            let mut builder = routes::Builder { scope: &scope, upstreams, shared: &mut shared, problems };
+            builder.environment(environment, &mut all)
+        });
+        let environments = environments.collect();
+        entries.push(ProjectEntry {
+            name: Arc::clone(&scope.name),
+            default: environments::default(project, problems),
+            rules: environments::rules(project, problems),
+            environments,
+        });
+    }
+    (entries, all)
+}
+
+/// The files as people know them, shared by all routes.
+struct FileNames(Vec<Arc<str>>);
+
+impl FileNames {
+    fn of(sources: &Sources) -> Self {
+        Self(sources.files.iter().map(|file| file.path.display().to_string().into()).collect())
+    }
+
+    fn name(&self, file: FileId) -> Arc<str> {
+        self.0.get(usize::from(file.0)).map_or_else(|| Arc::from(""), Arc::clone)
+    }
+}

@@ -1,0 +1,165 @@
+//! What a route does to header fields: edits, payload, the six signature names; each name has one owner.
+
+use std::sync::Arc;
+
+use http::{HeaderName, HeaderValue};
+
+use crate::config::model::{HeaderEdits, Route, SignDefaults};
+use crate::diagnostic::{Diagnostic, Pos, Spanned};
+use crate::policy::sign;
+use crate::secret::Secret;
+
+use super::super::rewrite::{is_of_the_connection, reads_as};
+use super::super::route::{Edits, SignNames};
+
+/// Field names that no signature prefix may cover: the edge or HTTP itself needs them.
+const COMMON: [&str; 12] = [
+    "host",
+    "content-type",
+    "content-length",
+    "transfer-encoding",
+    "connection",
+    "authorization",
+    "cookie",
+    "accept-encoding",
+    "x-forwarded-for",
+    "x-real-ip",
+    "x-request-id",
+    "x-api-key",
+];
+
+/// The prefix in family form, and the six names under it.
+pub(super) fn sign_names(
+    defaults: &SignDefaults,
+    project: &Spanned<String>,
+    app_id: &str,
+    problems: &mut Vec<Diagnostic>,
+) -> Option<(Arc<str>, Arc<SignNames>)> {
+    let prefix = defaults.header_prefix.to_ascii_lowercase();
+    let family = prefix.replace(['_', '.'], "-");
+    let covered = COMMON.iter().find(|name| name.starts_with(&family));
+    let name = |rest: &str| HeaderName::try_from(format!("{prefix}{rest}")).ok();
+    let names = covered.is_none().then_some(()).filter(|()| is_beginning(&family)).and_then(|()| {
+        Some((name("user")?, name("username")?, name("stamp")?, name("appid")?, name("project")?, name("sign")?))
+    });
+    let Some((user, username, stamp, appid, project_name, sign)) = names else {
+        problems.push(bad_prefix(&defaults.header_prefix, covered.copied()));
+        return None;
+    };
+    let project_value = value(project, "the project's name", project.at, problems)?;
+    let appid_value = value(app_id, "`app_id`", project.at, problems)?;
+    let names = SignNames { user, username, stamp, appid, project: project_name, sign, project_value, appid_value };
+    Some((family.into(), Arc::new(names)))
+}
+
+fn is_beginning(family: &str) -> bool {
+    family.ends_with('-') && family.starts_with(|first: char| first.is_ascii_alphanumeric())
+}
+
+fn bad_prefix(prefix: &Spanned<String>, covered: Option<&str>) -> Diagnostic {
+    let message = match covered {
+        Some(name) => format!("the prefix `{}` covers `{name}`", **prefix),
+        None => format!("`{}` cannot begin a header name", **prefix),
+    };
+    Diagnostic::error("invalid_header", prefix.at, message)
+        .hint("use letters, digits and hyphens, with a hyphen at the end, such as `x-kms-`")
+}
+
+fn value(text: &str, what: &str, at: Pos, problems: &mut Vec<Diagnostic>) -> Option<HeaderValue> {
+    if text.bytes().all(|byte| (0x21..0x7f).contains(&byte)) {
+        return HeaderValue::from_str(text).ok();
+    }
+    let message = format!("{what} travels in a header and may hold visible ASCII only");
+    problems.push(Diagnostic::error("invalid_header", at, message));
+    None
+}
+
+/// The payload as headers; values that are empty are left out.
+pub(super) fn payload(
+    written: &[(Spanned<HeaderName>, Secret)],
+    problems: &mut Vec<Diagnostic>,
+) -> Vec<(HeaderName, HeaderValue)> {
+    let mut payload = Vec::with_capacity(written.len());
+    for (name, secret) in written.iter().filter(|(_, secret)| !secret.is_empty()) {
+        match HeaderValue::from_bytes(secret.expose().as_bytes()) {
+            Ok(mut value) => {
+                value.set_sensitive(true);
+                payload.push((name.value.clone(), value));
+            }
+            Err(_) => {
+                let message = format!("the value of `{}` holds a character that no header may carry", **name);
+                let hint = "look for a line end inside the value";
+                problems.push(Diagnostic::error("invalid_header", name.at, message).hint(hint));
+            }
+        }
+    }
+    payload
+}
+
+/// Compiles the edits of one direction.
+pub(super) fn edits(written: &HeaderEdits) -> Edits {
+    let plain = |pairs: &[(Spanned<HeaderName>, HeaderValue)]| {
+        pairs.iter().map(|(name, value)| (name.value.clone(), value.clone())).collect()
+    };
+    Edits {
+        set: plain(&written.set),
+        add: plain(&written.add),
+        remove: written.remove.iter().map(|name| name.value.clone()).collect(),
+    }
+}
+
+/// Whether there is nothing to do.
+pub(super) fn is_empty(written: &HeaderEdits) -> bool {
+    written.set.is_empty() && written.add.is_empty() && written.remove.is_empty()
+}
+
+/// The names that must not survive from the client, in family form; those of the family itself go anyway.
+pub(super) fn injected(route: &Route, family: &str) -> Vec<Box<str>> {
+    let set = route.request_headers.set.iter().map(|(name, _)| name);
+    let payload = route.payload.iter().filter(|(_, secret)| !secret.is_empty()).map(|(name, _)| name);
+    let names = set.chain(payload).map(|name| name.as_str().replace(['_', '.'], "-"));
+    names.filter(|name| !sign::in_family(name, family)).map(String::into_boxed_str).collect()
+}
+
+/// Whether a route sets a header that is a credential by its name.
+pub(super) fn sets_a_credential(edits: &HeaderEdits) -> bool {
+    let mut named = edits.set.iter().chain(&edits.add).map(|(name, _)| name.as_str());
+    named.any(|name| matches!(name, "authorization" | "proxy-authorization" | "x-api-key" | "cookie"))
+}
+
+/// Reports names that the edge itself sets, and names with two owners in spellings that an upstream may read as one.
+pub(super) fn check(route: &Route, names: &SignNames, problems: &mut Vec<Diagnostic>) {
+    let payload = route.payload.iter().map(|(name, _)| name);
+    for name in edited(&route.request_headers).chain(payload).filter(|name| is_reserved(name)) {
+        let message = format!("`{}` is not for routes to change: the edge sets it on every request", **name);
+        problems.push(Diagnostic::error("reserved_header", name.at, message).hint("choose another name"));
+    }
+    report_two_owners(route, names, problems);
+}
+
+fn is_reserved(name: &HeaderName) -> bool {
+    let rebuilt = ["x-forwarded-for", "x-forwarded-proto", "x-forwarded-host", "x-real-ip", "x-request-id"];
+    rebuilt.iter().any(|reserved| reads_as(name.as_str(), reserved)) || is_of_the_connection(name.as_str())
+}
+
+fn report_two_owners(route: &Route, names: &SignNames, problems: &mut Vec<Diagnostic>) {
+    let six = [&names.user, &names.username, &names.stamp, &names.appid, &names.project, &names.sign];
+    for (index, (name, _)) in route.payload.iter().enumerate() {
+        if six.iter().any(|six| reads_as(six.as_str(), name.as_str())) {
+            let message = format!("`{}` is one of the signature's headers", **name);
+            problems.push(Diagnostic::error("reserved_header", name.at, message).hint("choose another name"));
+        }
+        let earlier = route.payload.iter().take(index).map(|(name, _)| name);
+        let mut others = earlier.chain(edited(&route.request_headers));
+        if let Some(other) = others.find(|other| reads_as(other.as_str(), name.as_str())) {
+            let message = format!("`{}` is in the payload, and set or removed elsewhere", **name);
+            let problem = Diagnostic::error("duplicate_header", name.at, message);
+            problems
+                .push(problem.hint("let one place own the name; `_` counts as `-`").related(other.at, "here as well"));
+        }
+    }
+}
+
+fn edited(edits: &HeaderEdits) -> impl Iterator<Item = &Spanned<HeaderName>> {
+    edits.set.iter().chain(&edits.add).map(|(name, _)| name).chain(&edits.remove)
+}

@@ -1,0 +1,286 @@
+//! Routes: each one from what was written to what runs.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, OnceLock};
+
+use http::HeaderValue;
+
+use crate::config::model::{
+    self, Environment, HostHeader, Project, Proxy, SignScheme, Target, UpstreamPolicy, UsernameEncoding,
+};
+use crate::diagnostic::{Diagnostic, Spanned};
+use crate::policy::access::Access;
+use crate::policy::path;
+use crate::policy::sign::{self, Scheme};
+
+use super::super::matcher::{EnvironmentEntry, Routes, covers};
+use super::super::route::{Action, Auth, Edits, Forward, HostChoice, Route, Sign, SignNames};
+use super::clients::CompiledClients;
+use super::environments::LOCAL;
+use super::upstreams::{Upstreams, Use};
+use super::{FileNames, headers};
+
+/// What all routes of one project have in common.
+pub(super) struct ProjectScope<'c> {
+    pub(super) name: Arc<str>,
+    app_id: Arc<str>,
+    guarded: bool,
+    encoding: UsernameEncoding,
+    family: Arc<str>,
+    /// `None`: they cannot be built, which has been reported.
+    names: Option<Arc<SignNames>>,
+    clients: &'c CompiledClients,
+    files: &'c FileNames,
+}
+
+/// What is shared by routes that say the same, so that a hundred thousand of them stay small.
+#[derive(Default)]
+pub(super) struct Shared {
+    no_edits: Arc<Edits>,
+    injected: HashMap<Vec<Box<str>>, Arc<[Box<str>]>>,
+    texts: HashSet<Arc<str>>,
+    hosts: HashMap<String, HeaderValue>,
+    /// Projects and schemes whose ambiguity has been looked at.
+    weighed: HashSet<(Arc<str>, Scheme)>,
+    /// Projects about which it has been said that no client can call them.
+    closed: HashSet<Arc<str>>,
+}
+
+/// Compiles the routes of one project.
+pub(super) struct Builder<'b, 's, 'u> {
+    pub(super) scope: &'b ProjectScope<'s>,
+    pub(super) upstreams: &'b mut Upstreams<'u>,
+    pub(super) shared: &'b mut Shared,
+    pub(super) problems: &'b mut Vec<Diagnostic>,
+}
+
+impl<'c> ProjectScope<'c> {
+    /// Prepares a project.
+    pub(super) fn of(
+        project: &Project,
+        clients: &'c CompiledClients,
+        files: &'c FileNames,
+        problems: &mut Vec<Diagnostic>,
+    ) -> Self {
+        let built = headers::sign_names(&project.sign_defaults, &project.name, &project.app_id, problems);
+        let (family, names) =
+            built.map_or_else(|| (Arc::from("x-kms-"), None), |(family, names)| (family, Some(names)));
+        Self {
+            name: Arc::from(project.name.as_str()),
+            app_id: Arc::from(project.app_id.as_str()),
+            guarded: project.upstream_policy == UpstreamPolicy::Guarded,
+            encoding: project.sign_defaults.username_encoding,
+            family,
+            names,
+            clients,
+            files,
+        }
+    }
+}
+
+impl Shared {
+    fn text(&mut self, text: &str) -> Arc<str> {
+        if let Some(known) = self.texts.get(text) {
+            return Arc::clone(known);
+        }
+        let text: Arc<str> = Arc::from(text);
+        self.texts.insert(Arc::clone(&text));
+        text
+    }
+
+    fn injected(&mut self, names: Vec<Box<str>>) -> Arc<[Box<str>]> {
+        Arc::clone(self.injected.entry(names).or_insert_with_key(|names| names.as_slice().into()))
+    }
+
+    fn edits(&self, written: &model::HeaderEdits) -> Arc<Edits> {
+        if headers::is_empty(written) { Arc::clone(&self.no_edits) } else { Arc::new(headers::edits(written)) }
+    }
+}
+
+impl Builder<'_, '_, '_> {
+    /// Compiles one environment; its routes are also appended to `all`.
+    pub(super) fn environment(&mut self, written: &Environment, all: &mut Vec<Arc<Route>>) -> EnvironmentEntry {
+        let name: Arc<str> = Arc::from(written.name.as_str());
+        let mut routes = Routes::with_capacity(written.routes.len());
+        for one in &written.routes {
+            let Some(route) = self.route(one, &name) else { continue };
+            let route = Arc::new(route);
+            match routes.insert(Arc::clone(&route)) {
+                Ok(()) => all.push(route),
+                Err(first) => self.report_twin(one, &first, written),
+            }
+        }
+        EnvironmentEntry { name, routes }
+    }
+
+    fn report_twin(&mut self, one: &model::Route, first: &Route, environment: &Environment) {
+        let message = format!("environment `{}` has two routes for `{}`", *environment.name, first.prefix);
+        let problem = Diagnostic::error("duplicate_prefix", one.prefix.at, message);
+        let earlier = environment.routes.iter().find(|other| other.prefix.value == one.prefix.value);
+        let problem = match earlier.filter(|earlier| earlier.prefix.at != one.prefix.at) {
+            Some(earlier) => problem.related(earlier.prefix.at, "first here"),
+            None => problem.hint(format!("the first is at {}", first.place())),
+        };
+        self.problems.push(problem);
+    }
+
+    fn route(&mut self, written: &model::Route, environment: &Arc<str>) -> Option<Route> {
+        let prefix = self.prefix(&written.prefix);
+        if let Some(names) = &self.scope.names {
+            headers::check(written, names, self.problems);
+        }
+        let payload = headers::payload(&written.payload, self.problems);
+        let sign = self.sign(written);
+        let sensitive =
+            written.sign.is_some() || !payload.is_empty() || headers::sets_a_credential(&written.request_headers);
+        let action = self.action(written, &**environment != LOCAL && self.scope.guarded, sensitive);
+        self.report_closed(written);
+        Some(Route {
+            project: Arc::clone(&self.scope.name),
+            app_id: Arc::clone(&self.scope.app_id),
+            environment: Arc::clone(environment),
+            prefix: prefix?,
+            file: self.scope.files.name(written.at.file),
+            line: written.at.line,
+            action: action?,
+            auth: written.auth,
+            methods: written.methods.clone(),
+            access: Access::new(written.access_allow.as_deref(), &written.access_deny),
+            sign: sign?,
+            family: Arc::clone(&self.scope.family),
+            payload,
+            injected: self.shared.injected(headers::injected(written, &self.scope.family)),
+            request_edits: self.shared.edits(&written.request_headers),
+            response_edits: self.shared.edits(&written.response_headers),
+            timeouts: written.timeouts,
+            series: OnceLock::new(),
+        })
+    }
+
+    /// The prefix in the spelling that requests' paths are brought into.
+    fn prefix(&mut self, written: &Spanned<String>) -> Option<Arc<str>> {
+        let text = if written.len() > 1 { written.trim_end_matches('/') } else { written.as_str() };
+        match path::canonical(text) {
+            Ok(canonical) if covers("/.countersign", &canonical) => {
+                let message = "paths below `/.countersign` belong to the edge";
+                self.problems.push(Diagnostic::error("reserved_prefix", written.at, message));
+                None
+            }
+            Ok(canonical) if canonical.starts_with('/') => Some(Arc::from(&*canonical)),
+            Ok(_) => self.bad_path("prefix", written, "it does not begin with `/`"),
+            Err(why) => self.bad_path("prefix", written, why.0),
+        }
+    }
+
+    fn bad_path<T>(&mut self, key: &str, written: &Spanned<String>, why: &str) -> Option<T> {
+        let message = format!("the {key} can match no request: {why}");
+        self.problems.push(Diagnostic::error("invalid_path", written.at, message));
+        None
+    }
+
+    /// `Some(None)`: the route signs nothing.
+    fn sign(&mut self, written: &model::Route) -> Option<Option<Sign>> {
+        let Some(sign) = &written.sign else { return Some(None) };
+        let scheme = match sign.scheme {
+            SignScheme::UserStamp => Some(Scheme::UserStamp),
+            SignScheme::UserProjectStamp => Some(Scheme::UserProjectStamp),
+            SignScheme::UserProjectAppidStamp => Some(Scheme::UserProjectAppidStamp),
+            SignScheme::None => None,
+        };
+        self.report_token(sign, scheme);
+        if let Some(scheme) = scheme {
+            self.report_ambiguity(sign, scheme);
+        }
+        let names = Arc::clone(self.scope.names.as_ref()?);
+        let token = sign.token.as_ref().map(|token| token.value.clone());
+        Some(Some(Sign { scheme, token, username_encoding: self.scope.encoding, names }))
+    }
+
+    fn report_token(&mut self, sign: &model::Sign, scheme: Option<Scheme>) {
+        if scheme.is_some() && sign.token.is_none() {
+            let message = "without a token anybody can make this signature";
+            let hint = "give `token`, at least 31 characters, if the upstream knows one";
+            self.problems.push(Diagnostic::warning("no_sign_token", sign.at, message).hint(hint));
+        }
+    }
+
+    fn report_ambiguity(&mut self, sign: &model::Sign, scheme: Scheme) {
+        if !self.shared.weighed.insert((Arc::clone(&self.scope.name), scheme)) {
+            return;
+        }
+        let callers = self.scope.clients.of_project(&self.scope.name);
+        let users: Vec<&str> = callers.map(|client| &*client.user).filter(|user| !user.is_empty()).collect();
+        if let Some((message, hint)) = sign::ambiguity(scheme, &self.scope.name, &self.scope.app_id, &users) {
+            self.problems.push(Diagnostic::warning("ambiguous_signature", sign.at, message).hint(hint));
+        }
+    }
+
+    /// Says once for a project that nobody can pass its authentication.
+    fn report_closed(&mut self, written: &model::Route) {
+        let closed = written.auth == Auth::Required && self.scope.clients.of_project(&self.scope.name).next().is_none();
+        if closed && self.shared.closed.insert(Arc::clone(&self.scope.name)) {
+            let message = format!("no client may call project `{}`, so this route answers 401 to all", self.scope.name);
+            let hint = "add a client, or set `auth: optional` or `auth: none`";
+            self.problems.push(Diagnostic::warning("no_client", written.at, message).hint(hint));
+        }
+    }
+
+    fn action(&mut self, written: &model::Route, guarded: bool, sensitive: bool) -> Option<Action> {
+        match &written.action {
+            model::Action::Proxy(proxy) => self.forward(proxy, guarded, sensitive),
+            model::Action::Respond { status, body } => {
+                Some(Action::Respond { status: *status, body: self.shared.text(body) })
+            }
+            model::Action::Redirect { to, status } => {
+                Some(Action::Redirect { to: self.shared.text(to), status: *status })
+            }
+        }
+    }
+
+    fn forward(&mut self, proxy: &Proxy, guarded: bool, sensitive: bool) -> Option<Action> {
+        let at = match &proxy.target {
+            Target::Url(url) => url.at,
+            Target::Group(name) => name.at,
+        };
+        let upstream = self.upstreams.resolve(&proxy.target, Use { at, guarded, sensitive }, self.problems);
+        let base_path = self.base_path(proxy)?;
+        let host = match (&proxy.host, &proxy.target) {
+            (HostHeader::Client, _) => HostChoice::Client,
+            (HostHeader::Literal(name), _) => HostChoice::Fixed(self.host_value(name, at)?),
+            (HostHeader::Upstream, Target::Url(url)) => HostChoice::Fixed(self.host_value(&url.authority, at)?),
+            (HostHeader::Upstream, Target::Group(_)) => match upstream.as_ref().and_then(|it| it.server_name.clone()) {
+                Some(name) => HostChoice::Fixed(self.host_value(&name, at)?),
+                None => HostChoice::Endpoint,
+            },
+        };
+        Some(Action::Forward(Forward { upstream: upstream?, base_path, host, guarded, sensitive }))
+    }
+
+    /// What replaces the prefix: a URL's path, or a group's `rewrite`. `Some(None)`: nothing does.
+    fn base_path(&mut self, proxy: &Proxy) -> Option<Option<Arc<str>>> {
+        let (base, at, key) = match (&proxy.target, &proxy.rewrite) {
+            (Target::Url(url), _) => (url.path.as_str(), url.at, "upstream's path"),
+            (Target::Group(_), Some(rewrite)) => (rewrite.as_str(), rewrite.at, "rewrite"),
+            (Target::Group(_), None) => return Some(None),
+        };
+        match path::canonical(if base.is_empty() { "/" } else { base }) {
+            Ok(_) if base.is_empty() || base.starts_with('/') => Some(Some(self.shared.text(base))),
+            Ok(_) => self.bad_path(key, &Spanned::new(base.to_owned(), at), "it does not begin with `/`"),
+            Err(why) => self.bad_path(key, &Spanned::new(base.to_owned(), at), why.0),
+        }
+    }
+
+    fn host_value(&mut self, name: &str, at: crate::diagnostic::Pos) -> Option<HeaderValue> {
+        if let Some(known) = self.shared.hosts.get(name) {
+            return Some(known.clone());
+        }
+        let value = crate::policy::host::canonical(name).ok().and_then(|_| HeaderValue::from_str(name).ok());
+        match &value {
+            Some(value) => _ = self.shared.hosts.insert(name.to_owned(), value.clone()),
+            None => {
+                self.problems.push(Diagnostic::error("invalid_host", at, format!("`{name}` cannot be a Host header")))
+            }
+        }
+        value
+    }
+}

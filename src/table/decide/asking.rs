@@ -1,0 +1,323 @@
+//! One decision on its way: host, environment, route, then every policy of the route in the documented order.
+
+use std::borrow::Cow;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use http::header::{ALLOW, AUTHORIZATION, HeaderName, HeaderValue, MAX_FORWARDS, WWW_AUTHENTICATE};
+use http::{HeaderMap, Method};
+
+use crate::clock::UnixMillis;
+use crate::policy::auth::Presented;
+use crate::policy::forward;
+use crate::policy::request_gate::{Canonical, GateRefusal, RequestView};
+
+use super::super::Table;
+use super::super::environment::Choice;
+use super::super::matcher::{EnvironmentEntry, ProjectEntry, covers};
+use super::super::route::{Auth, Route};
+use super::{Admitted, Assumed, ClientEntry, Consumed, Decision, Identity, Refusal, Trace};
+
+/// One decision on its way.
+pub(super) struct Asking<'d, 'a, T> {
+    pub(super) table: &'d Table,
+    pub(super) request: &'d RequestView<'a>,
+    pub(super) canonical: &'d Canonical<'a>,
+    pub(super) now: UnixMillis,
+    pub(super) assumed: Assumed<'d>,
+    pub(super) trace: &'d mut T,
+}
+
+/// Who the caller turned out to be.
+struct Caller {
+    client: Option<Arc<ClientEntry>>,
+    consumed: Consumed,
+}
+
+impl<T: Trace> Asking<'_, '_, T> {
+    pub(super) fn decide(&mut self) -> Decision {
+        let client_ip = forward::client_address(self.request.peer, self.request.headers, &self.table.trusted_proxies);
+        let route = match self.route(client_ip) {
+            Ok(route) => route,
+            Err(refusal) => return Decision::Refuse(refusal, None),
+        };
+        match self.admit(&route, client_ip) {
+            Err(refusal) => Decision::Refuse(refusal, Some(route)),
+            Ok(_) if self.may_go_no_further() => Decision::ServerOptions,
+            Ok((caller, identity)) => Decision::Admit(Admitted {
+                route,
+                client: caller.client,
+                identity,
+                client_ip,
+                consumed: caller.consumed,
+                _sealed: (),
+            }),
+        }
+    }
+
+    fn route(&mut self, client_ip: IpAddr) -> Result<Arc<Route>, Refusal> {
+        let table = self.table;
+        let Some((project, how)) = table.matcher.project(&self.canonical.host) else {
+            self.trace.verdict("host", "refuse", format_args!("no project has {}", self.canonical.host));
+            return Err(refusal(421, "unknown_host", "no project serves this host"));
+        };
+        self.trace.project(&project.name);
+        self.trace.verdict("host", "pass", format_args!("{how} of project {}", project.name));
+        let environment = self.environment(project, client_ip)?;
+        let path = &*self.canonical.path;
+        let found = if is_reserved(path) { None } else { environment.routes.find(path) };
+        if self.trace.wanted() {
+            self.losers(project, environment, found);
+        }
+        let Some(route) = found else {
+            self.trace.verdict("route", "refuse", format_args!("no prefix of {} covers {path}", environment.name));
+            return Err(refusal(404, "route_not_found", "no route serves this path"));
+        };
+        self.trace.winner(route);
+        self.trace.verdict("route", "pass", format_args!("{} is the longest prefix", route.prefix));
+        Ok(Arc::clone(route))
+    }
+
+    fn environment<'t>(&mut self, project: &'t ProjectEntry, from: IpAddr) -> Result<&'t EnvironmentEntry, Refusal> {
+        if let Some(name) = self.assumed.environment {
+            return self.forced_environment(project, name);
+        }
+        match project.choose(&self.canonical.host, self.request.headers, from) {
+            Some(Choice::Default(environment)) => {
+                self.chose(environment, format_args!("default of the project"));
+                Ok(environment)
+            }
+            Some(Choice::Chosen(environment, rule)) => {
+                self.chose(environment, format_args!("{rule}"));
+                Ok(environment)
+            }
+            Some(Choice::Unavailable(rule, why)) => {
+                self.trace.verdict("environment", "refuse", format_args!("{rule}: {why}"));
+                Err(environment_unavailable())
+            }
+            None => Err(environment_unavailable()),
+        }
+    }
+
+    fn forced_environment<'t>(
+        &mut self,
+        project: &'t ProjectEntry,
+        name: &str,
+    ) -> Result<&'t EnvironmentEntry, Refusal> {
+        let Some(environment) = project.environment(name) else {
+            self.trace.verdict("environment", "refuse", format_args!("project {} has no {name}", project.name));
+            return Err(environment_unavailable());
+        };
+        self.chose(environment, format_args!("asked for with --environment"));
+        Ok(environment)
+    }
+
+    fn chose(&mut self, environment: &EnvironmentEntry, rule: std::fmt::Arguments<'_>) {
+        self.trace.environment(&environment.name, rule);
+        self.trace.verdict("environment", "pass", format_args!("{}: {rule}", environment.name));
+    }
+
+    /// Tells the listener about every route of the project that did not win.
+    fn losers(&mut self, project: &ProjectEntry, environment: &EnvironmentEntry, winner: Option<&Arc<Route>>) {
+        let path = &*self.canonical.path;
+        for route in self.table.routes.iter().filter(|route| route.project == project.name) {
+            if winner.is_some_and(|winner| Arc::ptr_eq(winner, route)) {
+                continue;
+            }
+            if let Some(lost) = why_it_lost(route, environment, path) {
+                self.trace.candidate(route, lost);
+            }
+        }
+    }
+
+    fn admit(&mut self, route: &Arc<Route>, client_ip: IpAddr) -> Result<(Caller, Identity), Refusal> {
+        self.check_method(route)?;
+        self.check_access(route, client_ip)?;
+        let caller = self.authenticate(route)?;
+        let identity = self.identify(route, &caller)?;
+        self.check_client(route, &caller)?;
+        Ok((caller, identity))
+    }
+
+    fn check_method(&mut self, route: &Route) -> Result<(), Refusal> {
+        if route.serves(self.request.method) {
+            self.trace.verdict("methods", "pass", format_args!("{} is served", self.request.method));
+            return Ok(());
+        }
+        self.trace.verdict("methods", "refuse", format_args!("{} is not among them", self.request.method));
+        let allow = allowed_methods(route.methods.as_deref().unwrap_or_default());
+        Err(refusal(405, "method_not_allowed", "this route does not serve the method").with(ALLOW, allow))
+    }
+
+    fn check_access(&mut self, route: &Route, client_ip: IpAddr) -> Result<(), Refusal> {
+        if route.admits(client_ip) {
+            self.trace.verdict("access", "pass", format_args!("{client_ip} may use the route"));
+            return Ok(());
+        }
+        self.trace.verdict("access", "refuse", format_args!("{client_ip} may not use the route"));
+        Err(refusal(403, "access_denied", "this address may not use the route"))
+    }
+
+    fn authenticate(&mut self, route: &Route) -> Result<Caller, Refusal> {
+        let nobody = Caller { client: None, consumed: Consumed::default() };
+        if route.auth == Auth::None {
+            self.trace.verdict("auth", "skip", format_args!("the route asks for no authentication"));
+            return Ok(nobody);
+        }
+        let table = self.table;
+        let presented = match self.assumed.client {
+            Some(index) => Presented::Client(index),
+            None => table.clients.present(self.request.headers),
+        };
+        match presented {
+            Presented::Client(index) => match table.client_entries.get(index.0) {
+                Some(client) => self.known(client),
+                None => Err(self.wrong()),
+            },
+            Presented::Wrong => Err(self.wrong()),
+            Presented::Nothing if route.auth == Auth::Optional => {
+                self.trace.verdict("auth", "pass", format_args!("anonymous: no token, and none is required"));
+                Ok(nobody)
+            }
+            Presented::Nothing => {
+                self.trace.verdict("auth", "refuse", format_args!("a client token is required and there is none"));
+                Err(unauthenticated("authentication_required", "this route needs a client token", BEARER))
+            }
+        }
+    }
+
+    fn wrong(&mut self) -> Refusal {
+        self.trace.verdict("auth", "refuse", format_args!("the token is no client's"));
+        unauthenticated("invalid_credentials", "the client token is not valid", BEARER_INVALID)
+    }
+
+    fn known(&mut self, client: &Arc<ClientEntry>) -> Result<Caller, Refusal> {
+        if client.expires_before.is_some_and(|end| self.now >= end) {
+            self.trace.verdict("auth", "refuse", format_args!("client {} has expired", client.name));
+            return Err(unauthenticated("client_expired", "the client token has expired", BEARER_INVALID));
+        }
+        self.trace.verdict("auth", "pass", format_args!("client {}", client.name));
+        Ok(Caller { client: Some(Arc::clone(client)), consumed: consumed(self.request.headers) })
+    }
+
+    /// Whose identity the upstream is told; a route that signs for authenticated callers needs one.
+    fn identify(&mut self, route: &Route, caller: &Caller) -> Result<Identity, Refusal> {
+        let client = caller.client.as_ref().filter(|client| !client.user.is_empty());
+        if let Some(client) = client {
+            self.trace.verdict("identity", "pass", format_args!("{}", client.user));
+            return Ok(Identity { user: Arc::clone(&client.user), name: Arc::clone(&client.display_name) });
+        }
+        if route.sign.is_some() && route.auth == Auth::Required {
+            self.trace.verdict(
+                "identity",
+                "refuse",
+                format_args!("the route signs an identity, and the client has no user"),
+            );
+            return Err(unauthenticated("identity_required", "this route needs a client with a user", BEARER));
+        }
+        self.trace.verdict("identity", "pass", format_args!("anonymous"));
+        Ok(self.table.anonymous.clone())
+    }
+
+    fn check_client(&mut self, route: &Route, caller: &Caller) -> Result<(), Refusal> {
+        let Some(client) = &caller.client else { return Ok(()) };
+        if client.projects.as_ref().is_none_or(|projects| projects.contains(&route.project)) {
+            self.trace.verdict("client", "pass", format_args!("{} may use project {}", client.name, route.project));
+            return Ok(());
+        }
+        self.trace.verdict("client", "refuse", format_args!("{} may not use project {}", client.name, route.project));
+        Err(refusal(403, "client_not_allowed", "this client may not use the project"))
+    }
+
+    /// RFC 9110 §7.6.2: an OPTIONS that arrives with `Max-Forwards: 0` is answered here.
+    fn may_go_no_further(&mut self) -> bool {
+        let ends = *self.request.method == Method::OPTIONS && max_forwards(self.request.headers) == Some(0);
+        if ends {
+            self.trace.verdict("request", "answer", format_args!("Max-Forwards is 0: OPTIONS is answered by the edge"));
+        }
+        ends
+    }
+}
+
+/// `Max-Forwards`, when there is exactly one readable value.
+pub(in super::super) fn max_forwards(headers: &HeaderMap) -> Option<u64> {
+    let mut values = headers.get_all(MAX_FORWARDS).iter();
+    let value = values.next()?.to_str().ok()?;
+    let digits = !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit());
+    if digits && values.next().is_none() { value.parse().ok() } else { None }
+}
+
+/// The edge keeps these for itself on every host.
+fn is_reserved(path: &str) -> bool {
+    covers("/.countersign", path)
+}
+
+/// Of a route that has nothing to do with the path.
+pub(in super::super) const NOT_BELOW: &str = "the path is not below it";
+
+/// Why a route did not win; `None`: it has nothing to do with the request.
+fn why_it_lost(route: &Route, environment: &EnvironmentEntry, path: &str) -> Option<&'static str> {
+    match (route.environment == environment.name, covers(&route.prefix, path)) {
+        (true, true) if is_reserved(path) => Some("paths below /.countersign belong to the edge"),
+        (true, true) => Some("a longer prefix matches"),
+        (true, false) if path.starts_with(&*route.prefix) => Some("matches whole segments only"),
+        (true, false) => Some(NOT_BELOW),
+        (false, true) => Some("belongs to another environment"),
+        (false, false) => None,
+    }
+}
+
+fn consumed(headers: &HeaderMap) -> Consumed {
+    Consumed {
+        authorization: headers.get_all(AUTHORIZATION).iter().any(is_bearer),
+        api_key: headers.contains_key(API_KEY),
+    }
+}
+
+/// The second name that carries a client token.
+pub(in super::super) const API_KEY: HeaderName = HeaderName::from_static("x-api-key");
+
+fn is_bearer(value: &HeaderValue) -> bool {
+    value.as_bytes().get(..6).is_some_and(|scheme| scheme.eq_ignore_ascii_case(b"bearer"))
+}
+
+const BEARER: &str = "Bearer realm=\"countersign\"";
+const BEARER_INVALID: &str = "Bearer realm=\"countersign\", error=\"invalid_token\"";
+/// What the edge as a whole can do, for a method that it never serves.
+const EDGE_METHODS: &str = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
+
+fn allowed_methods(methods: &[Method]) -> HeaderValue {
+    let mut names: Vec<&str> = Vec::with_capacity(methods.len() + 1);
+    for method in methods {
+        names.push(method.as_str());
+        if *method == Method::GET && !methods.contains(&Method::HEAD) {
+            names.push(Method::HEAD.as_str());
+        }
+    }
+    HeaderValue::from_str(&names.join(", ")).unwrap_or(HeaderValue::from_static(""))
+}
+
+fn refusal(status: u16, code: &'static str, message: &'static str) -> Refusal {
+    Refusal { status, code, message: Cow::Borrowed(message), headers: Vec::new(), close: false }
+}
+
+fn unauthenticated(code: &'static str, message: &'static str, challenge: &'static str) -> Refusal {
+    refusal(401, code, message).with(WWW_AUTHENTICATE, HeaderValue::from_static(challenge))
+}
+
+fn environment_unavailable() -> Refusal {
+    refusal(404, "environment_unavailable", "the request names an environment that it may not have")
+}
+
+/// The gate's refusals leave the framing in doubt or the body unread: the connection ends with them.
+pub(super) fn malformed(gate: GateRefusal) -> Refusal {
+    let refusal = Refusal { close: true, ..refusal(gate.status, gate.code, gate.message) };
+    if gate.status == 405 { refusal.with(ALLOW, HeaderValue::from_static(EDGE_METHODS)) } else { refusal }
+}
+
+impl Refusal {
+    fn with(mut self, name: HeaderName, value: HeaderValue) -> Self {
+        self.headers.push((name, value));
+        self
+    }
+}

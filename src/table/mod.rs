@@ -1,0 +1,78 @@
+//! The table: one immutable snapshot of everything that decides, published whole. `compile` is its sole constructor.
+//!
+//! A request pins one `Arc<Table>` on arrival and never sees another. Nothing in here blocks, logs or reads files;
+//! the only things that change inside are counters of endpoints, which live longer than one table (carried over).
+
+pub mod compile;
+pub mod decide;
+pub mod diff;
+pub mod environment;
+pub mod explain;
+pub mod matcher;
+pub mod rewrite;
+pub mod route;
+#[cfg(test)]
+mod testing;
+pub mod upstream;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use crate::clock::UnixMillis;
+use crate::policy::access::Networks;
+use crate::policy::auth::Clients;
+
+pub use crate::config::model::{Admin, Listener, Logging, Server};
+pub use decide::{Admitted, Decision, Identity, NoTrace, Refusal, Trace};
+pub use route::{Action, Route};
+pub use upstream::{Endpoint, Upstream};
+
+/// One generation of the configuration, compiled.
+#[derive(Debug)]
+pub struct Table {
+    /// Numbered from 1.
+    pub generation: u64,
+    /// Lower-case hex of the digest over everything read.
+    pub sha256: String,
+    /// When it was compiled.
+    pub loaded_at: UnixMillis,
+    /// What is read at start only, as the process has it: every later table carries it on.
+    pub started_with: Arc<StartedWith>,
+    /// As written.
+    pub server: Server,
+    /// Live.
+    pub logging: Logging,
+    /// As written.
+    pub listeners: Vec<Listener>,
+    /// As written; `allow`, `hosts`, `metrics_allow` are live.
+    pub admin: Admin,
+    /// Where token files live; read at start.
+    pub tokens_dir: PathBuf,
+    /// `server.trusted_proxies` as of the start, for look-up.
+    pub trusted_proxies: Networks,
+    /// `server.internal_networks` as of the start, for look-up.
+    pub internal_networks: Networks,
+    /// Token digests, in the order of `client_entries`.
+    pub clients: Clients,
+    /// Who they are.
+    pub client_entries: Vec<Arc<decide::ClientEntry>>,
+    /// The identity of a caller who is nobody.
+    pub anonymous: Identity,
+    /// Hosts -> project -> environment -> prefix.
+    pub matcher: matcher::Matcher,
+    /// Every route, in file order.
+    pub routes: Vec<Arc<Route>>,
+    /// Every upstream (named groups first, then one for each distinct URL authority).
+    pub upstreams: Vec<Arc<Upstream>>,
+}
+
+/// The sections that are read at start: a later edit of them waits for a restart.
+#[derive(Clone, Debug)]
+pub struct StartedWith {
+    /// `server`.
+    pub server: Server,
+    /// `listeners`.
+    pub listeners: Vec<Listener>,
+    /// `admin`.
+    pub admin: Admin,
+}

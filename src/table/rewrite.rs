@@ -1,0 +1,282 @@
+//! What goes upstream: a pure plan, applied by the data plane and printed by `explain`.
+//!
+//! Order: hop-by-hop and forwarding names out, the signature family and injected names out (any spelling), the caller's
+//! own credential out, `headers.request` edits, forwarding headers in, and last, once per attempt, the six signature headers
+//! with the route's payload behind them.
+//!
+//! Invariants: no name that the edge sets survives from the client in any spelling (`_` and `.` count as `-`); what
+//! follows the prefix and the query are forwarded byte for byte. Fields of one hop are the HTTP engine's to remove; [`of_one_hop`]
+//! only names them for `explain`.
+
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+
+use http::header::{CONNECTION, HOST, HeaderName, HeaderValue, MAX_FORWARDS, UPGRADE};
+use http::{HeaderMap, Method};
+
+use crate::clock::UnixMillis;
+use crate::policy::request_gate::{Canonical, RequestView};
+use crate::policy::sign::{self, Claims};
+use crate::policy::{forward, host, path};
+
+use super::Table;
+use super::decide::{Admitted, max_forwards};
+use super::route::{Action, Forward, HostChoice, Route, Sign, UsernameEncoding};
+use super::upstream::Endpoint;
+
+/// The changes to the head of one attempt.
+#[derive(Debug, Default)]
+pub struct Plan {
+    /// Path and query for the upstream (origin-form).
+    pub target: String,
+    /// The Host header.
+    pub host: Option<HeaderValue>,
+    /// Names of the client's head that must go (as they stand there).
+    pub remove: Vec<HeaderName>,
+    /// Set, each replacing whatever has that name; none of these names survives from the client. The signature and then
+    /// the payload are last.
+    pub set: Vec<(HeaderName, HeaderValue)>,
+    /// Appended (`headers.request.add`).
+    pub add: Vec<(HeaderName, HeaderValue)>,
+}
+
+/// Plans one attempt. `stamp`: the moment that is signed. `request_id`: what `x-request-id` says.
+pub fn plan(
+    table: &Table,
+    admitted: &Admitted,
+    request: &RequestView<'_>,
+    canonical: &Canonical<'_>,
+    endpoint: &Endpoint,
+    stamp: UnixMillis,
+    request_id: &str,
+) -> Plan {
+    let route = &*admitted.route;
+    let trusted = table.trusted_proxies.contains(request.peer);
+    let mut plan = Plan {
+        target: target(route, canonical),
+        host: host_sent(route, request, canonical, endpoint),
+        remove: removed(admitted, request.headers, trusted),
+        set: Vec::with_capacity(route.request_edits.set.len() + route.payload.len() + 12),
+        add: route.request_edits.add.clone(),
+    };
+    plan.set.extend_from_slice(&route.request_edits.set);
+    if *request.method == Method::OPTIONS {
+        plan.set.extend(max_forwards(request.headers).map(|hops| (MAX_FORWARDS, hops.saturating_sub(1).into())));
+    }
+    forwarding(table, admitted, request, canonical, trusted, &mut plan);
+    plan.put(X_REQUEST_ID, HeaderValue::from_str(request_id).ok());
+    if let Some(sign) = &route.sign {
+        identify(admitted, sign, stamp, &mut plan);
+    }
+    plan.set.extend_from_slice(&route.payload);
+    plan
+}
+
+/// The `Location` of a redirect route.
+pub fn redirect_location(to: &str, admitted: &Admitted, canonical: &Canonical<'_>) -> String {
+    let rest = path::rest(canonical.raw_path, &canonical.path, admitted.route.prefix_len());
+    let query = canonical.query.map(|query| format!("?{query}")).unwrap_or_default();
+    // One pass: what is put in for one placeholder is never read as another.
+    let mut location = String::with_capacity(to.len() + rest.len() + query.len());
+    let mut left = to;
+    while let Some((before, from)) = left.find('{').and_then(|at| left.split_at_checked(at)) {
+        location.push_str(before);
+        left = if let Some(after) = from.strip_prefix(REST) {
+            // `/` in front of `/evil.test` would be an address on another host.
+            location.push_str(if location.ends_with('/') { rest.strip_prefix('/').unwrap_or(rest) } else { rest });
+            after
+        } else if let Some(after) = from.strip_prefix(QUERY) {
+            location.push_str(&query);
+            after
+        } else {
+            location.push('{');
+            from.strip_prefix('{').unwrap_or_default()
+        };
+    }
+    location.push_str(left);
+    location
+}
+
+/// Stands for the path after the prefix in a redirect's address.
+const REST: &str = "{rest}";
+/// Stands for `?` and the query in a redirect's address.
+const QUERY: &str = "{query}";
+
+const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+const X_REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
+const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// The fields of this head that go no further than this hop (RFC 9110 §7.6.1): known names, and what `Connection`
+/// nominates. An upgrade keeps `connection` and `upgrade`.
+pub fn of_one_hop(headers: &HeaderMap) -> Vec<HeaderName> {
+    let upgrade = headers.contains_key(UPGRADE);
+    headers
+        .keys()
+        .filter(|name| !(upgrade && (**name == CONNECTION || **name == UPGRADE)))
+        .filter(|name| is_of_the_connection(name.as_str()) || is_nominated(headers, name))
+        .cloned()
+        .collect()
+}
+
+/// Whether a field belongs to one connection. (Where a request came from is another matter: a trusted peer may say.)
+pub(super) fn is_of_the_connection(name: &str) -> bool {
+    forward::is_hop_by_hop(name) && !tells_the_origin(name)
+}
+
+fn is_nominated(headers: &HeaderMap, name: &HeaderName) -> bool {
+    let mut nominated = headers.get_all(CONNECTION).iter().flat_map(|line| line.as_bytes().split(|byte| *byte == b','));
+    nominated.any(|one| one.trim_ascii().eq_ignore_ascii_case(name.as_str().as_bytes()))
+}
+
+impl Plan {
+    fn put(&mut self, name: HeaderName, value: Option<HeaderValue>) {
+        self.set.extend(value.map(|value| (name, value)));
+    }
+}
+
+fn forward_of(route: &Route) -> Option<&Forward> {
+    match &route.action {
+        Action::Forward(forward) => Some(forward),
+        Action::Respond { .. } | Action::Redirect { .. } => None,
+    }
+}
+
+fn target(route: &Route, canonical: &Canonical<'_>) -> String {
+    let mut target = match forward_of(route).and_then(|forward| forward.base_path.as_deref()) {
+        Some(base) => path::join(base, path::rest(canonical.raw_path, &canonical.path, route.prefix_len())),
+        None => canonical.raw_path.to_owned(),
+    };
+    if let Some(query) = canonical.query {
+        target.reserve_exact(query.len() + 1);
+        target.push('?');
+        target.push_str(query);
+    }
+    target
+}
+
+fn host_sent(
+    route: &Route,
+    request: &RequestView<'_>,
+    canonical: &Canonical<'_>,
+    endpoint: &Endpoint,
+) -> Option<HeaderValue> {
+    match &forward_of(route)?.host {
+        HostChoice::Fixed(value) => Some(value.clone()),
+        HostChoice::Endpoint => Some(endpoint.authority.clone()),
+        HostChoice::Client => asked_host(request, canonical),
+    }
+}
+
+/// The host that the client asked for, canonical, with the port that it wrote.
+fn asked_host(request: &RequestView<'_>, canonical: &Canonical<'_>) -> Option<HeaderValue> {
+    let host = &*canonical.host;
+    let field = request.headers.get(HOST);
+    if let Some(value) = field.filter(|value| value.as_bytes() == host.as_bytes()) {
+        return Some(value.clone());
+    }
+    let asked = request.authority.or_else(|| field.and_then(|value| value.to_str().ok())).unwrap_or(host);
+    match host::split(asked) {
+        Ok((_, Some(port))) => HeaderValue::try_from(format!("{host}:{port}")).ok(),
+        _ => HeaderValue::from_str(host).ok(),
+    }
+}
+
+fn removed(admitted: &Admitted, headers: &HeaderMap, trusted: bool) -> Vec<HeaderName> {
+    headers.keys().filter(|name| must_go(admitted, name.as_str(), trusted)).cloned().collect()
+}
+
+fn must_go(admitted: &Admitted, name: &str, trusted: bool) -> bool {
+    let route = &*admitted.route;
+    sign::in_family(name, &route.family)
+        || (tells_the_origin(name) && !(trusted && is_plain(name)))
+        || route.injected.iter().any(|injected| reads_as(name, injected))
+        || route.request_edits.remove.iter().any(|removed| removed.as_str() == name)
+        || (admitted.consumed.authorization && reads_as(name, "authorization"))
+        || (admitted.consumed.api_key && reads_as(name, "x-api-key"))
+        || reads_as(name, "x-request-id")
+}
+
+/// Whether a field claims where the request came from: only a trusted peer may.
+fn tells_the_origin(name: &str) -> bool {
+    sign::in_family(name, "x-forwarded-") || reads_as(name, "forwarded") || reads_as(name, "x-real-ip")
+}
+
+/// Whether a name is spelt as proxies spell it. They hand on `x_forwarded_for` as their clients sent it.
+fn is_plain(name: &str) -> bool {
+    !name.contains(['_', '.'])
+}
+
+/// Whether an upstream may take one name for the other: equal with `_` and `.` read as `-`. Both are lower case.
+pub(super) fn reads_as(name: &str, other: &str) -> bool {
+    let plain = |byte: u8| if matches!(byte, b'_' | b'.') { b'-' } else { byte };
+    name.len() == other.len() && name.bytes().zip(other.bytes()).all(|(left, right)| plain(left) == plain(right))
+}
+
+fn forwarding(
+    table: &Table,
+    admitted: &Admitted,
+    request: &RequestView<'_>,
+    canonical: &Canonical<'_>,
+    trusted: bool,
+    plan: &mut Plan,
+) {
+    let RequestView { peer, headers, tls, .. } = *request;
+    let address = HeaderValue::try_from(admitted.client_ip.to_string()).ok();
+    // A stranger's chain is the one address, which is already written.
+    let chain = if trusted {
+        HeaderValue::try_from(forward::x_forwarded_for(peer, headers, &table.trusted_proxies)).ok()
+    } else {
+        address.clone()
+    };
+    let proto = forward::x_forwarded_proto(tls, peer, headers, &table.trusted_proxies);
+    plan.put(X_FORWARDED_FOR, chain);
+    plan.put(X_FORWARDED_PROTO, Some(HeaderValue::from_static(proto)));
+    if !(trusted && headers.contains_key(X_FORWARDED_HOST)) {
+        plan.put(X_FORWARDED_HOST, asked_host(request, canonical));
+    }
+    plan.put(X_REAL_IP, address);
+}
+
+/// The six headers that say who calls; the signature is over what they say.
+fn identify(admitted: &Admitted, sign: &Sign, stamp: UnixMillis, plan: &mut Plan) {
+    let (names, route) = (&*sign.names, &*admitted.route);
+    plan.put(names.user.clone(), user_value(admitted));
+    plan.put(names.username.clone(), name_value(admitted, sign.username_encoding));
+    plan.put(names.stamp.clone(), Some(stamp.into()));
+    plan.put(names.appid.clone(), Some(names.appid_value.clone()));
+    plan.put(names.project.clone(), Some(names.project_value.clone()));
+    if let Some(scheme) = sign.scheme {
+        let signature = sign::signature(scheme, &claims(admitted, route, stamp), sign.token.as_ref());
+        plan.put(names.sign.clone(), HeaderValue::from_bytes(&signature).ok());
+    }
+}
+
+/// What a route signs for an admitted caller.
+pub(super) fn claims<'a>(admitted: &'a Admitted, route: &'a Route, stamp: UnixMillis) -> Claims<'a> {
+    Claims { user: &admitted.identity.user, project: &route.project, app_id: &route.app_id, stamp }
+}
+
+fn user_value(admitted: &Admitted) -> Option<HeaderValue> {
+    match prepared(admitted) {
+        Some(client) => Some(client.values.user.clone()),
+        None => HeaderValue::from_str(&admitted.identity.user).ok(),
+    }
+}
+
+fn name_value(admitted: &Admitted, encoding: UsernameEncoding) -> Option<HeaderValue> {
+    let name = &*admitted.identity.name;
+    match (encoding, prepared(admitted)) {
+        (UsernameEncoding::Percent, Some(client)) => Some(client.values.name_percent.clone()),
+        (UsernameEncoding::Percent, None) => HeaderValue::try_from(sign::percent_encode(name)).ok(),
+        (UsernameEncoding::Raw, _) => HeaderValue::from_bytes(name.as_bytes()).ok(),
+    }
+}
+
+/// The client, when the identity is its own, whose header values are ready.
+fn prepared(admitted: &Admitted) -> Option<&super::decide::ClientEntry> {
+    admitted.client.as_deref().filter(|client| Arc::ptr_eq(&client.user, &admitted.identity.user))
+}
