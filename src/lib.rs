@@ -24,5 +24,6 @@ pub mod id;
 pub mod observe;
 pub mod policy;
 pub mod private;
+pub mod reload;
 pub mod secret;
 pub mod table;
