@@ -24,6 +24,7 @@ pub mod id;
 pub mod observe;
 pub mod policy;
 pub mod private;
+pub mod proxy;
 pub mod reload;
 pub mod secret;
 pub mod table;

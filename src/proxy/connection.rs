@@ -1,0 +1,596 @@
+//! One client connection: its socket, what was read ahead, what is held back for writing, and its deadlines.
+//!
+//! Shared between the driver, which owns the connection's life, and `super::io::Io`, the handle that Pingora gets for
+//! each request. All state is behind one mutex that only this connection's own task takes, so it is never contended.
+//!
+//! Invariants:
+//! - Pingora never reads past the end of the request that it was given: what follows waits in `input` for the next head.
+//! - Bytes held in `output` are offered to the kernel before the task goes to sleep (`flush`), never later.
+//! - A stalled client or a silent upstream becomes a [`Fault`], which Pingora meets as an I/O error.
+
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::{AsRawFd, RawFd};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, Waker, ready};
+use std::time::Duration;
+
+use bytes::{Buf, BytesMut};
+use parking_lot::{Mutex, MutexGuard};
+use tokio::io::ReadBuf;
+use tokio::net::TcpStream;
+use tokio::time::Instant;
+
+use super::listener::ListenerInfo;
+use super::transport::Transport;
+use crate::policy::chunked::ChunkScanner;
+use crate::policy::head::Framing;
+
+/// Writes up to this size are held until the connection goes idle or more comes.
+const HOLD: usize = 16 * 1024;
+/// What the first hold reserves: enough for most response heads with a small body.
+const FIRST_HOLD: usize = 2 * 1024;
+/// How much of later requests is read ahead while one is served; more stays in the kernel.
+const READ_AHEAD: usize = 32 * 1024;
+/// On top of `timeouts.idle`, for what of a request body is on its way inside, so that Pingora's own clock speaks first.
+const PIPED: Duration = Duration::from_secs(1);
+/// What one read of a head reserves.
+const HEAD_READ: usize = 4 * 1024;
+
+/// One accepted connection.
+#[derive(Debug)]
+pub struct Connection {
+    /// The other end.
+    pub peer: SocketAddr,
+    /// The listener that accepted it.
+    pub listener: Arc<ListenerInfo>,
+    fd: RawFd,
+    cut: AtomicBool,
+    wire: Mutex<Wire>,
+}
+
+/// The state behind the mutex.
+#[derive(Debug)]
+pub struct Wire {
+    transport: Transport,
+    /// Read, not yet consumed.
+    pub input: BytesMut,
+    body: Body,
+    output: BytesMut,
+    ended: bool,
+    fault: Option<Fault>,
+    reset: bool,
+    arrived: bool,
+    begun: bool,
+    upgraded: bool,
+    timeouts: Waits,
+    write_stalled: Option<Instant>,
+    read_stalled: Option<Instant>,
+    upstream_due: Option<(Instant, Silence)>,
+    waker: Option<Waker>,
+}
+
+/// How long one request may wait for what.
+#[derive(Clone, Copy, Debug)]
+pub struct Waits {
+    /// The client sends or reads nothing while it is its turn.
+    pub send: Duration,
+    /// The upstream says nothing after the request was sent.
+    pub first_byte: Duration,
+    /// The upstream says nothing in the middle of its response.
+    pub idle: Duration,
+}
+
+impl Default for Waits {
+    fn default() -> Self {
+        let timeouts = crate::table::route::Timeouts::default();
+        Self { send: timeouts.send, first_byte: timeouts.first_byte, idle: timeouts.idle }
+    }
+}
+
+/// What Pingora may still read of the request being served.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Body {
+    /// Nothing: only the client's leaving is of interest.
+    None,
+    /// That many bytes.
+    Length(u64),
+    /// Chunks, up to their end.
+    Chunked(ChunkScanner),
+}
+
+/// Why the connection can't go on with its request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// The client does not send the body that it announced.
+    BodyLate,
+    /// The client does not read.
+    ClientStalled,
+    /// The request's body is not what its head announced.
+    MalformedBody,
+    /// The upstream is silent.
+    UpstreamSilent(Silence),
+    /// The socket failed.
+    Broken,
+}
+
+/// Which silence of an upstream was too long.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Silence {
+    /// Before its response.
+    FirstByte,
+    /// In the middle of it.
+    Idle,
+    /// In the middle of the request: it takes nothing more of the body.
+    Sending,
+}
+
+impl Connection {
+    /// Takes over an accepted socket.
+    pub fn new(socket: TcpStream, peer: SocketAddr, listener: Arc<ListenerInfo>) -> Arc<Self> {
+        let fd = socket.as_raw_fd();
+        Arc::new(Self {
+            peer,
+            listener,
+            fd,
+            cut: AtomicBool::new(false),
+            wire: Mutex::new(Wire {
+                transport: Transport::Plain(socket),
+                input: BytesMut::new(),
+                body: Body::None,
+                output: BytesMut::new(),
+                ended: false,
+                fault: None,
+                reset: false,
+                arrived: false,
+                begun: false,
+                upgraded: false,
+                timeouts: Waits::default(),
+                write_stalled: None,
+                read_stalled: None,
+                upstream_due: None,
+                waker: None,
+            }),
+        })
+    }
+
+    /// The state; uncontended.
+    pub fn wire(&self) -> MutexGuard<'_, Wire> {
+        self.wire.lock()
+    }
+
+    /// The socket's descriptor, as an id.
+    pub fn fd(&self) -> RawFd {
+        self.fd
+    }
+
+    /// Ends whatever goes on here, now (the drain's deadline).
+    pub fn cut(&self) {
+        self.cut.store(true, Ordering::Release);
+        self.wake();
+    }
+
+    /// Whether [`Connection::cut`] was called.
+    pub fn is_cut(&self) -> bool {
+        self.cut.load(Ordering::Acquire)
+    }
+
+    /// Wakes the connection's task, so that it sees what changed around it.
+    pub fn wake(&self) {
+        if let Some(waker) = self.wire().waker.take() {
+            waker.wake();
+        }
+    }
+}
+
+impl Wire {
+    /// Remembers who is to be woken from outside.
+    pub fn remember(&mut self, cx: &Context<'_>) {
+        match &self.waker {
+            Some(known) if known.will_wake(cx.waker()) => {}
+            _ => self.waker = Some(cx.waker().clone()),
+        }
+    }
+
+    /// Begins a request whose head (and the part of its body that came along) is now taken out of `input`.
+    pub fn begin(&mut self, framing: Framing, skip: usize, head: usize) -> BytesMut {
+        if skip > 0 {
+            self.input.advance(skip);
+        }
+        self.arrived = false;
+        self.begun = false;
+        let along = self.input.get(head..).unwrap_or_default();
+        let (whole, body) = match framing {
+            Framing::None => (head, Body::None),
+            Framing::Length(length) => {
+                let count = usize::try_from(length).unwrap_or(usize::MAX).min(along.len());
+                (head + count, rest_of(length, count))
+            }
+            Framing::Chunked => match chunks_of(ChunkScanner::default(), along) {
+                Some((count, body)) => (head + count, body),
+                None => {
+                    self.fault = Some(Fault::MalformedBody);
+                    (head, Body::None)
+                }
+            },
+        };
+        self.body = body;
+        if whole >= self.input.len() { std::mem::take(&mut self.input) } else { self.input.split_to(whole) }
+    }
+
+    /// One of our phases has the request. Until then whatever Pingora says to the client is its own idea, and is not sent.
+    pub fn arrive(&mut self) {
+        self.arrived = true;
+    }
+
+    /// Whether [`Wire::arrive`] was called for this request.
+    pub fn arrived(&self) -> bool {
+        self.arrived
+    }
+
+    /// Ends the request: the connection is between requests again.
+    pub fn finish(&mut self) {
+        self.body = Body::None;
+        self.upgraded = false;
+        self.read_stalled = None;
+        self.write_stalled = None;
+        self.upstream_due = None;
+        self.timeouts = Waits::default();
+        self.release();
+    }
+
+    /// Gives back the space of empty buffers: an idle connection holds none.
+    pub fn release(&mut self) {
+        if self.output.is_empty() {
+            self.output = BytesMut::new();
+        }
+        if self.input.is_empty() {
+            self.input = BytesMut::new();
+        }
+    }
+
+    /// The route's patience.
+    pub fn wait_by(&mut self, waits: Waits) {
+        self.timeouts = waits;
+    }
+
+    /// The request's body has been read to its end: what follows belongs to the next request.
+    pub fn body_read(&mut self) {
+        self.body = Body::None;
+        self.read_stalled = None;
+    }
+
+    /// Whether the request's body was read to its end.
+    pub fn body_done(&self) -> bool {
+        self.body == Body::None
+    }
+
+    /// The request has been sent: the upstream's answer is due.
+    pub fn await_first_byte(&mut self) {
+        self.upstream_due = Some((Instant::now() + self.timeouts.first_byte, Silence::FirstByte));
+    }
+
+    /// The upstream said something.
+    pub fn heard_upstream(&mut self) {
+        self.upstream_due = Some((Instant::now() + self.timeouts.idle, Silence::Idle));
+    }
+
+    /// Nothing is expected of the upstream (any more).
+    pub fn expect_nothing(&mut self) {
+        self.upstream_due = None;
+    }
+
+    /// From here on the bytes belong to another protocol, in both directions.
+    pub fn upgrade(&mut self) {
+        self.upgraded = true;
+        self.read_stalled = None;
+        self.heard_upstream();
+    }
+
+    /// Whether anything of the answer to this request was written.
+    pub fn begun(&self) -> bool {
+        self.begun
+    }
+
+    /// The answer under way, if one is, will not be completed: the connection must not end as if it were.
+    pub fn reset_if_begun(&mut self) {
+        self.reset |= self.begun;
+    }
+
+    /// Ends the connection with a reset instead of a clean end, where a clean end would be a lie.
+    pub fn reset_on_close(&mut self) {
+        self.reset = true;
+    }
+
+    /// Whether the end must be a reset.
+    pub fn wants_reset(&self) -> bool {
+        self.reset
+    }
+
+    /// What went wrong, if anything.
+    pub fn fault(&self) -> Option<Fault> {
+        self.fault
+    }
+
+    /// Records what went wrong. A client that stalls while it is to be told about a silent upstream counts as stalled.
+    pub fn fail(&mut self, fault: Fault) {
+        self.fault = Some(fault);
+        self.upstream_due = None;
+        self.write_stalled = None;
+        self.read_stalled = None;
+    }
+
+    /// Whether the client has closed its side.
+    pub fn ended(&self) -> bool {
+        self.ended
+    }
+
+    /// Whether bytes wait for the kernel.
+    pub fn holds_output(&self) -> bool {
+        !self.output.is_empty()
+    }
+
+    /// The next moment at which something has waited too long, and what.
+    pub fn next_due(&self) -> Option<(Instant, Fault)> {
+        if let Some(since) = self.write_stalled {
+            return Some((since + self.timeouts.send, Fault::ClientStalled));
+        }
+        let client = self.read_stalled.map(|since| (since + self.timeouts.send, Fault::BodyLate));
+        let upstream = self.upstream_due.map(|(due, silence)| (due, Fault::UpstreamSilent(silence)));
+        match (client, upstream) {
+            (Some(client), Some(upstream)) => Some(if client.0 <= upstream.0 { client } else { upstream }),
+            (one, other) => one.or(other),
+        }
+    }
+
+    /// Reads more of a head into `input`: how many bytes, 0 at the end.
+    pub fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        if self.ended {
+            return Poll::Ready(Ok(0));
+        }
+        ready!(self.transport.poll_readable(cx))?;
+        self.input.reserve(HEAD_READ);
+        let read = ready!(self.transport.poll_read_into(cx, &mut self.input))?;
+        self.ended = read == 0;
+        Poll::Ready(Ok(read))
+    }
+
+    /// Pingora reads.
+    pub fn poll_read(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if self.fault.is_some() {
+            return Poll::Ready(Err(timed_out()));
+        }
+        if self.upgraded {
+            return self.poll_read_through(cx, buf);
+        }
+        match self.body {
+            Body::None => self.poll_watch(cx),
+            Body::Length(left) => {
+                let allowed = usize::try_from(left).unwrap_or(usize::MAX);
+                self.poll_read_body(cx, buf, |fresh| {
+                    let count = fresh.len().min(allowed);
+                    Some((count, rest_of(left, count)))
+                })
+            }
+            Body::Chunked(scanner) => self.poll_read_body(cx, buf, |fresh| chunks_of(scanner, fresh)),
+        }
+    }
+
+    /// Everything that comes.
+    fn poll_read_through(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if !self.input.is_empty() {
+            let count = self.input.len().min(buf.remaining());
+            buf.put_slice(&self.input.split_to(count));
+            return Poll::Ready(Ok(()));
+        }
+        let before = buf.filled().len();
+        let read = self.transport.poll_read(cx, buf);
+        self.note_read(&read, buf.filled().len() > before);
+        read
+    }
+
+    /// What belongs to the request, as `measure` has it; what is read beyond is kept for the next head.
+    fn poll_read_body(
+        &mut self,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+        measure: impl FnOnce(&[u8]) -> Option<(usize, Body)>,
+    ) -> Poll<io::Result<()>> {
+        let before = buf.filled().len();
+        ready!(self.poll_read_through(cx, buf))?;
+        let fresh = buf.filled().get(before..).unwrap_or_default();
+        let Some((count, body)) = measure(fresh) else {
+            self.fail(Fault::MalformedBody);
+            buf.set_filled(before);
+            return Poll::Ready(Err(io::ErrorKind::InvalidData.into()));
+        };
+        if count < fresh.len() {
+            let beyond = fresh.get(count..).unwrap_or_default();
+            // In front of what was read ahead earlier: it came from there.
+            let mut input = BytesMut::from(beyond);
+            input.extend_from_slice(&self.input);
+            self.input = input;
+            buf.set_filled(before + count);
+        }
+        self.body = body;
+        Poll::Ready(Ok(()))
+    }
+
+    /// Nothing to read for Pingora, but the client's end is reported at once; later requests are read ahead, within bounds.
+    fn poll_watch(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while !self.is_full() {
+            if ready!(self.poll_fill(cx))? == 0 {
+                return Poll::Ready(Ok(()));
+            }
+        }
+        // Nothing will wake the task for the client's leaving now: the driver looks now and then (`has_left`).
+        Poll::Pending
+    }
+
+    /// Whether no more is read ahead.
+    pub fn is_full(&self) -> bool {
+        self.input.len() >= READ_AHEAD
+    }
+
+    /// Whether the client has closed its side behind bytes that nobody has read yet.
+    pub fn has_left(&mut self, cx: &mut Context<'_>) -> bool {
+        self.transport.poll_read_closed(cx)
+    }
+
+    /// Keeps the clocks of an upload: it is the client's turn while nothing comes, and the upstream's from when something came.
+    fn note_read(&mut self, read: &Poll<io::Result<()>>, any: bool) {
+        match read {
+            Poll::Pending if self.upgraded => {}
+            Poll::Pending => {
+                self.read_stalled.get_or_insert_with(Instant::now);
+                self.upstream_due = self.upstream_due.filter(|(_, silence)| *silence != Silence::Sending);
+            }
+            Poll::Ready(_) => {
+                self.read_stalled = None;
+                self.ended |= !any;
+                if self.upgraded {
+                    self.heard_upstream();
+                } else if matches!(self.upstream_due, None | Some((_, Silence::Sending))) {
+                    self.upstream_due = Some((Instant::now() + self.timeouts.idle + PIPED, Silence::Sending));
+                }
+            }
+        }
+    }
+
+    /// Pingora writes: small pieces are held, large ones go out together with what is held.
+    pub fn poll_write(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        match self.fault {
+            // The edge still has to tell the client about a silent upstream.
+            None | Some(Fault::UpstreamSilent(_) | Fault::MalformedBody | Fault::BodyLate) => {}
+            Some(_) => return Poll::Ready(Err(timed_out())),
+        }
+        if !self.arrived {
+            return Poll::Ready(Ok(bytes.len()));
+        }
+        self.begun = true;
+        if self.output.len() + bytes.len() <= HOLD {
+            self.hold(bytes);
+            return Poll::Ready(Ok(bytes.len()));
+        }
+        let written = self.poll_write_both(cx, bytes);
+        self.note_write(written.is_pending());
+        written
+    }
+
+    fn hold(&mut self, bytes: &[u8]) {
+        if self.output.capacity() == 0 {
+            self.output.reserve(bytes.len().max(FIRST_HOLD));
+        }
+        self.output.extend_from_slice(bytes);
+    }
+
+    /// Held bytes and `bytes` in one call; returns how many of `bytes` the kernel took.
+    fn poll_write_both(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        loop {
+            let held = self.output.len();
+            let sent = {
+                let pieces = [io::IoSlice::new(&self.output), io::IoSlice::new(bytes)];
+                let pieces = if held == 0 { pieces.get(1..).unwrap_or_default() } else { &pieces[..] };
+                ready!(self.transport.poll_write_vectored(cx, pieces))?
+            };
+            if sent == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            self.moved();
+            if sent > held {
+                self.output.clear();
+                return Poll::Ready(Ok(sent - held));
+            }
+            self.sent(sent);
+        }
+    }
+
+    /// Offers everything held to the kernel.
+    pub fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while !self.output.is_empty() {
+            let sent = match self.transport.poll_write(cx, &self.output) {
+                Poll::Ready(sent) => sent?,
+                Poll::Pending => {
+                    self.note_write(true);
+                    return Poll::Pending;
+                }
+            };
+            if sent == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            self.moved();
+            self.sent(sent);
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// The client took something. While it took nothing the upstream was not asked for more, so its clock starts anew.
+    fn moved(&mut self) {
+        if self.write_stalled.take().is_some() && matches!(self.upstream_due, Some((_, Silence::Idle))) {
+            self.heard_upstream();
+        }
+    }
+
+    /// The kernel took that many held bytes.
+    fn sent(&mut self, count: usize) {
+        if count >= self.output.len() {
+            self.output.clear();
+        } else {
+            self.output.advance(count);
+        }
+    }
+
+    fn note_write(&mut self, pending: bool) {
+        if pending {
+            self.write_stalled.get_or_insert_with(Instant::now);
+        } else if self.upgraded {
+            self.heard_upstream();
+        }
+    }
+
+    /// Puts bytes of the driver's own behind whatever is held.
+    pub fn push(&mut self, bytes: &[u8]) {
+        self.hold(bytes);
+    }
+
+    /// Closes our side (FIN).
+    pub fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.transport.poll_shutdown(cx)
+    }
+
+    /// Reads and forgets, up to the client's end.
+    pub fn poll_discard(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        self.input.clear();
+        self.poll_fill(cx)
+    }
+
+    /// Makes the close a reset.
+    pub fn set_reset(&self) {
+        match &self.transport {
+            Transport::Plain(socket) => {
+                let _ = socket2::SockRef::from(socket).set_linger(Some(Duration::ZERO));
+            }
+        }
+    }
+}
+
+/// How many of these bytes belong to a chunked body, and what is left of it; `None`: they are not chunked coding.
+fn chunks_of(mut scanner: ChunkScanner, bytes: &[u8]) -> Option<(usize, Body)> {
+    let count = scanner.advance(bytes).ok()?;
+    Some((count, if scanner.is_done() { Body::None } else { Body::Chunked(scanner) }))
+}
+
+fn rest_of(length: u64, read: usize) -> Body {
+    match length.saturating_sub(u64::try_from(read).unwrap_or(u64::MAX)) {
+        0 => Body::None,
+        left => Body::Length(left),
+    }
+}
+
+fn timed_out() -> io::Error {
+    io::ErrorKind::TimedOut.into()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,291 @@
+//! What one request carries from its arrival to its record.
+//!
+//! The context's end is the request's end: whatever becomes of it (answered, aborted, cut, panicked), dropping the context
+//! takes it out of the in-flight count and, if nobody did before, writes its record.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use http::{HeaderMap, StatusCode, Version, header};
+use pingora_http::RequestHeader;
+use pingora_proxy::Session;
+
+use super::connection::Connection;
+use super::engine::Shared;
+use super::failure::{self, Failure};
+use super::peer::Leased;
+use super::respond::{self, Problem, RequestLine};
+use crate::clock;
+use crate::id::RequestId;
+use crate::observe::event::{End, RequestEnd};
+use crate::table::route::Action;
+use crate::table::{Admitted, Route, Table};
+
+/// One request.
+#[derive(Debug)]
+pub struct Context {
+    shared: Arc<Shared>,
+    /// Its id.
+    pub id: RequestId,
+    /// The table that it sees, from its arrival to its end.
+    pub table: Arc<Table>,
+    /// The connection it came by.
+    pub connection: Option<Arc<Connection>>,
+    /// The proof that it may go upstream.
+    pub admitted: Option<Admitted>,
+    /// Its route, as soon as one is found.
+    pub route: Option<Arc<Route>>,
+    /// The endpoint of the attempt under way.
+    pub leased: Option<Leased>,
+    /// How it failed, if it did.
+    pub failure: Option<Failure>,
+    /// More about the failure, for the log.
+    pub detail: String,
+    /// The code of an answer of the edge's own.
+    pub refused: Option<&'static str>,
+    /// Upstream attempts so far.
+    pub attempts: u32,
+    /// Addresses of the endpoint that could not be connected to.
+    pub unreachable: usize,
+    /// How many addresses it has.
+    pub alternatives: usize,
+    /// Whether the upstream connection came from the pool.
+    pub reused: Option<bool>,
+    /// What the upstream answered.
+    pub upstream_status: Option<StatusCode>,
+    /// Interim answers (1xx) of the upstream so far.
+    pub interim: u32,
+    /// When the response head went out.
+    pub first_byte: Option<Duration>,
+    /// When this attempt began to connect.
+    pub connecting: Option<Instant>,
+    /// What the client was answered, as far as it got.
+    pub status: Option<StatusCode>,
+    /// Of the request's body, so far.
+    pub bytes_in: u64,
+    /// Of the response's body, so far.
+    pub bytes_out: u64,
+    head: Option<Bytes>,
+    streaming: bool,
+    recorded: bool,
+    started: Instant,
+    started_at: u64,
+}
+
+impl Context {
+    /// A request whose head has just been read.
+    pub fn new(shared: &Arc<Shared>) -> Self {
+        shared.live().in_flight.fetch_add(1, Ordering::AcqRel);
+        Self {
+            shared: Arc::clone(shared),
+            id: RequestId::fresh(),
+            table: shared.table(),
+            connection: None,
+            admitted: None,
+            route: None,
+            leased: None,
+            failure: None,
+            detail: String::new(),
+            refused: None,
+            attempts: 0,
+            unreachable: 0,
+            alternatives: 1,
+            reused: None,
+            upstream_status: None,
+            interim: 0,
+            first_byte: None,
+            connecting: None,
+            status: None,
+            bytes_in: 0,
+            bytes_out: 0,
+            head: None,
+            streaming: false,
+            recorded: false,
+            started: Instant::now(),
+            started_at: clock::unix_micros(),
+        }
+    }
+
+    /// Ties the request to its connection; its head's bytes are kept for the record of a request that is cut.
+    pub fn arrive(&mut self, connection: Arc<Connection>, head: Bytes) {
+        connection.wire().arrive();
+        self.connection = Some(connection);
+        self.head = Some(head);
+    }
+
+    /// The response head goes out now.
+    pub fn answering(&mut self) {
+        self.first_byte.get_or_insert_with(|| self.started.elapsed());
+    }
+
+    /// The response has no end that could be known in advance.
+    pub fn open_stream(&mut self) {
+        if !self.streaming {
+            self.streaming = true;
+            self.shared.live().streams_open.fetch_add(1, Ordering::AcqRel);
+        }
+    }
+
+    /// Writes the record of a request that ended under Pingora's eyes.
+    pub fn record(&mut self, session: &Session) {
+        let request = session.req_header();
+        let facts = Facts::of(request);
+        let status = session.response_written().map_or(0, |head| head.status.as_u16());
+        let bytes_in = u64::try_from(session.body_bytes_read()).unwrap_or(0);
+        let bytes_out = u64::try_from(session.body_bytes_sent()).unwrap_or(0);
+        self.recorded = true;
+        self.emit(&facts, status, bytes_in, bytes_out);
+    }
+
+    /// The request was given up: the client is told, if nothing was said yet, and the record says what is known.
+    fn abandon(&mut self) {
+        let Some(connection) = self.connection.clone() else { return };
+        let (fault, begun) = {
+            let wire = connection.wire();
+            (wire.fault(), wire.begun())
+        };
+        let head = self.head.as_deref().unwrap_or_default();
+        let failure = match fault {
+            _ if connection.is_cut() => failure::DRAINED,
+            Some(fault) => failure::of_fault(fault),
+            None => failure::INTERNAL,
+        };
+        if std::thread::panicking() {
+            // The connection's task dies with this request: there is nobody left to close it well.
+            connection.wire().set_reset();
+        } else if !begun && failure.status > 0 {
+            let problem = Problem { status: failure.status, code: failure.code, message: failure.message };
+            self.bytes_out = respond::past_the_engine(&connection, &problem, &self.id, head).try_into().unwrap_or(0);
+            self.status = StatusCode::from_u16(failure.status).ok();
+        }
+        self.failure.get_or_insert(failure);
+    }
+
+    fn emit(&self, facts: &Facts<'_>, status: u16, bytes_in: u64, bytes_out: u64) {
+        let route = self.route.as_deref();
+        let admitted = self.admitted.as_ref();
+        let upstream =
+            self.leased.as_ref().and_then(|_| forward_of(route)).map_or("", |forward| &*forward.upstream.name);
+        let peer = self.connection.as_ref().map(|connection| connection.peer.ip().to_canonical());
+        let event = RequestEnd {
+            started: self.started_at,
+            duration: self.started.elapsed(),
+            first_byte: self.first_byte,
+            request_id: self.id.as_str(),
+            listener: self.connection.as_ref().map_or("", |connection| &connection.listener.name),
+            client_ip: admitted.map(|admitted| admitted.client_ip).or(peer).unwrap_or([0, 0, 0, 0].into()),
+            method: facts.method,
+            host: facts.host,
+            path: facts.path,
+            query: facts.query,
+            protocol: facts.protocol,
+            status,
+            bytes_in,
+            bytes_out,
+            project: route.map_or("", |route| &route.project),
+            environment: route.map_or("", |route| &route.environment),
+            route: route.map_or("", |route| &route.prefix),
+            generation: self.table.generation,
+            client: admitted.and_then(|admitted| admitted.client.as_ref()).map_or("", |client| &client.name),
+            user: admitted.map_or("", |admitted| &admitted.identity.user),
+            upstream,
+            endpoint: self.leased.as_ref().map_or("", |leased| &leased.0.label),
+            upstream_status: self.upstream_status.map(|status| status.as_u16()),
+            attempts: self.attempts,
+            reused: self.reused,
+            token: "",
+            end: self.end(),
+            code: self.code(),
+            detail: &self.detail,
+            referer: facts.referer,
+            user_agent: facts.user_agent,
+        };
+        let unmatched = self.shared.observer().metrics.unmatched();
+        let series = route.map_or(unmatched, |route| self.shared.series(route));
+        self.shared.observer().request_end(series, &event);
+    }
+
+    fn end(&self) -> End {
+        match (&self.failure, self.refused) {
+            (Some(failure), _) => failure.end,
+            (None, Some(_)) => End::Refused,
+            (None, None) => End::Ok,
+        }
+    }
+
+    fn code(&self) -> &'static str {
+        self.failure.as_ref().map(|failure| failure.code).or(self.refused).unwrap_or("")
+    }
+}
+
+impl Drop for Context {
+    fn drop(&mut self) {
+        if !self.recorded {
+            self.abandon();
+            self.shared.count_attempt(self);
+            let head = self.head.take().unwrap_or_default();
+            let status = self.status.map_or(0, |status| status.as_u16());
+            self.emit(&Facts::of_bytes(&head), status, self.bytes_in, self.bytes_out);
+        }
+        let live = self.shared.live();
+        if self.streaming {
+            live.streams_open.fetch_sub(1, Ordering::AcqRel);
+        }
+        live.in_flight.fetch_sub(1, Ordering::AcqRel);
+        live.ended.notify_waiters();
+    }
+}
+
+fn forward_of(route: Option<&Route>) -> Option<&crate::table::route::Forward> {
+    match &route?.action {
+        Action::Forward(forward) => Some(forward),
+        _ => None,
+    }
+}
+
+/// What the record says of the request's head.
+struct Facts<'a> {
+    method: &'a str,
+    host: &'a str,
+    path: &'a str,
+    query: Option<&'a str>,
+    protocol: &'static str,
+    referer: Option<&'a str>,
+    user_agent: Option<&'a str>,
+}
+
+impl<'a> Facts<'a> {
+    fn of(request: &'a RequestHeader) -> Self {
+        let target = std::str::from_utf8(request.raw_path()).unwrap_or_default();
+        let (path, query) = target.split_once('?').map_or((target, None), |(path, query)| (path, Some(query)));
+        Self {
+            method: request.method.as_str(),
+            host: text(&request.headers, &header::HOST).unwrap_or_default(),
+            path,
+            query,
+            protocol: protocol(request.version),
+            referer: text(&request.headers, &header::REFERER),
+            user_agent: text(&request.headers, &header::USER_AGENT),
+        }
+    }
+
+    /// Of a request that is gone with its session.
+    fn of_bytes(head: &'a [u8]) -> Self {
+        let RequestLine { method, path, query } = RequestLine::of(head);
+        Self { method, host: "", path, query, protocol: "HTTP/1.1", referer: None, user_agent: None }
+    }
+}
+
+fn text<'a>(headers: &'a HeaderMap, name: &http::HeaderName) -> Option<&'a str> {
+    headers.get(name).and_then(|value| std::str::from_utf8(value.as_bytes()).ok())
+}
+
+fn protocol(version: Version) -> &'static str {
+    match version {
+        Version::HTTP_10 => "HTTP/1.0",
+        Version::HTTP_2 => "HTTP/2.0",
+        _ => "HTTP/1.1",
+    }
+}

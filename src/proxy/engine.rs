@@ -1,0 +1,138 @@
+//! Pingora's engine with our phases in it, and what all requests share.
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use pingora_core::Error;
+use pingora_core::apps::HttpServerOptions;
+use pingora_core::server::ShutdownWatch;
+use pingora_core::server::configuration::ServerConf;
+use pingora_proxy::HttpProxy;
+
+use super::context::Context;
+use super::gateway::{Gateway, forward};
+use super::peer::Peers;
+use super::resolve::Resolver;
+use crate::observe::Observer;
+use crate::observe::live::Live;
+use crate::observe::metrics::RouteSeries;
+use crate::table::{Route, Table};
+
+/// Where the table in force is found.
+pub type Tables = Arc<ArcSwap<Table>>;
+/// Tries for one request, the first included, when a pooled connection turns out to be dead.
+const TRIES: usize = 3;
+/// Idle upstream connections kept, per worker.
+const POOL: usize = 512;
+
+/// Pingora's engine with our phases in it.
+pub struct Engine {
+    http: Arc<HttpProxy<Gateway>>,
+    shared: Arc<Shared>,
+    never_stops: ShutdownWatch,
+    _open: tokio::sync::watch::Sender<bool>,
+}
+
+/// What all requests share.
+#[derive(Debug)]
+pub struct Shared {
+    tables: Tables,
+    /// Metrics and logs.
+    pub observer: Arc<Observer>,
+    /// Who chooses.
+    pub peers: Peers,
+}
+
+impl Shared {
+    /// The table in force.
+    pub fn table(&self) -> Arc<Table> {
+        self.tables.load_full()
+    }
+
+    /// The gauges.
+    pub fn live(&self) -> &Arc<Live> {
+        &self.observer.live
+    }
+
+    /// Metrics and logs.
+    pub fn observer(&self) -> &Observer {
+        &self.observer
+    }
+
+    /// Counts what became of an attempt. What the client broke off says nothing about the upstream.
+    pub fn count_attempt(&self, ctx: &Context) {
+        let (Some(forward), Some(leased)) = (forward(ctx), &ctx.leased) else { return };
+        let status = ctx.upstream_status.map(|status| status.as_u16());
+        let at_fault = ctx.failure.as_ref().is_some_and(|failure| failure.code.starts_with("upstream_"));
+        if status.is_some() || at_fault {
+            self.observer.metrics.upstream_request(&forward.upstream.name, &leased.0.label, status);
+        }
+    }
+
+    /// Counts an attempt that is followed by another.
+    pub fn note_retry(&self, error: &Error, reason: &'static str, ctx: &Context) {
+        if error.retry()
+            && let Some(forward) = forward(ctx)
+        {
+            self.observer.metrics.upstream_series(&forward.upstream.name).retried(reason);
+        }
+    }
+
+    /// The metrics of a route, made at its first request.
+    pub fn series<'r>(&self, route: &'r Route) -> &'r Arc<RouteSeries> {
+        let make = || self.observer.metrics.route_series(&route.project, &route.environment, &route.prefix);
+        route.series.get_or_init(make)
+    }
+}
+
+impl Engine {
+    /// Builds the engine for `workers` threads.
+    pub fn new(tables: Tables, observer: Arc<Observer>, resolver: Resolver, workers: usize) -> Arc<Self> {
+        let conf = ServerConf {
+            threads: workers,
+            upstream_keepalive_pool_size: POOL,
+            max_retries: TRIES,
+            ..ServerConf::default()
+        };
+        let shared = Arc::new(Shared { tables, observer, peers: Peers::new(Arc::new(resolver)) });
+        let mut http = HttpProxy::new(Gateway(Arc::clone(&shared)), Arc::new(conf));
+        http.handle_init_modules();
+        // CONNECT is refused by the request gate, in our own words; Pingora would answer before any phase of ours.
+        let mut options = HttpServerOptions::default();
+        options.allow_connect_method_proxying = true;
+        http.server_options = Some(options);
+        let (open, never_stops) = tokio::sync::watch::channel(false);
+        Arc::new(Self { http: Arc::new(http), shared, never_stops, _open: open })
+    }
+
+    /// Pingora's part.
+    pub fn http(&self) -> &Arc<HttpProxy<Gateway>> {
+        &self.http
+    }
+
+    /// Pingora's own idea of a stop; ours is the drain.
+    pub fn never_stops(&self) -> &ShutdownWatch {
+        &self.never_stops
+    }
+
+    /// The gauges.
+    pub fn live(&self) -> &Arc<Live> {
+        self.shared.live()
+    }
+
+    /// Metrics and logs.
+    pub fn observer(&self) -> &Observer {
+        self.shared.observer()
+    }
+
+    /// The number of the table in force.
+    pub fn generation(&self) -> u64 {
+        self.shared.tables.load().generation
+    }
+}
+
+impl std::fmt::Debug for Engine {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Engine").finish_non_exhaustive()
+    }
+}

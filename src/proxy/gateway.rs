@@ -1,0 +1,463 @@
+//! Pingora's phases, a few lines each. What they decide is decided in `table` and `policy`; here it is carried out.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use http::{HeaderValue, StatusCode, Version, header};
+use pingora_core::modules::http::HttpModules;
+use pingora_core::protocols::Digest;
+use pingora_core::upstreams::peer::HttpPeer;
+use pingora_core::{Error, ErrorType, Result};
+use pingora_http::{RequestHeader, ResponseHeader};
+use pingora_proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
+
+use super::connection::{Connection, Waits};
+use super::context::Context;
+use super::engine::Shared;
+use super::failure::{self, Failure};
+use super::heads::{apply, edit, is_event_stream, is_websocket, length, may_switch_protocols};
+use super::io::Io;
+use super::peer::Choice;
+use super::respond::{Answer, Problem};
+use crate::clock;
+use crate::observe::event::End;
+use crate::policy::request_gate::{self, Gate, RequestView};
+use crate::policy::response_gate::{self, Verdict};
+use crate::table::route::Forward;
+use crate::table::{Action, Decision, NoTrace, Refusal, rewrite};
+
+/// How long the rest of a request's body is read and forgotten so that its connection can go on.
+const DRAIN_BODY: Duration = Duration::from_secs(5);
+/// Upstream interim answers (1xx) that are passed on; one more is a failure.
+const MAX_INTERIM: u32 = 16;
+/// The phases.
+#[derive(Debug)]
+pub struct Gateway(pub Arc<Shared>);
+
+#[async_trait]
+impl ProxyHttp for Gateway {
+    type CTX = Box<Context>;
+
+    fn new_ctx(&self) -> Self::CTX {
+        Box::new(Context::new(&self.0))
+    }
+
+    /// None: Pingora's default would build a compression module for every request.
+    fn init_downstream_modules(&self, _modules: &mut HttpModules) {}
+
+    async fn request_filter(&self, session: &mut Session, ctx: &mut Self::CTX) -> Result<bool> {
+        let connection = arrive(session, ctx)?;
+        session.set_total_drain_timeout(Some(DRAIN_BODY));
+        if session.req_header().version == Version::HTTP_10 {
+            // RFC 9110 §15.2: a 1.0 client would take an interim answer for the answer.
+            session.set_ignore_info_resp(true);
+        }
+        if self.0.live().is_draining() {
+            session.set_keepalive(None);
+        }
+        let step = {
+            let view = view(session.req_header(), &connection)?;
+            let (decision, canonical) = ctx.table.decide(&view, clock::unix_millis(), &mut NoTrace);
+            match (decision, canonical) {
+                (Decision::Refuse(refusal, route), _) => Step::Refuse(refusal, route),
+                (Decision::ServerOptions, _) => Step::Answer(Answer::server_options()),
+                (Decision::Admit(admitted), Some(canonical)) => match &admitted.route.action {
+                    Action::Forward(_) => Step::Forward(admitted),
+                    Action::Respond { status, body } => {
+                        let answer = Answer::fixed(*status, body, &admitted.route.response_edits);
+                        Step::Local(admitted, answer)
+                    }
+                    Action::Redirect { to, status } => {
+                        let location = rewrite::redirect_location(to, &admitted, &canonical);
+                        let answer = Answer::redirect(*status, &location, &admitted.route.response_edits)?;
+                        Step::Local(admitted, answer)
+                    }
+                },
+                (Decision::Admit(_), None) => return Err(internal()),
+            }
+        };
+        match step {
+            Step::Forward(admitted) => {
+                connection.wire().wait_by(Waits {
+                    send: admitted.route.timeouts.send,
+                    first_byte: admitted.route.timeouts.first_byte,
+                    idle: admitted.route.timeouts.idle,
+                });
+                ctx.route = Some(Arc::clone(&admitted.route));
+                ctx.admitted = Some(admitted);
+                Ok(false)
+            }
+            Step::Local(admitted, answer) => {
+                ctx.route = Some(Arc::clone(&admitted.route));
+                ctx.admitted = Some(admitted);
+                ctx.answering();
+                answer.send(session).await.map(|()| true)
+            }
+            Step::Answer(answer) => {
+                ctx.answering();
+                answer.send(session).await.map(|()| true)
+            }
+            Step::Refuse(refusal, route) => {
+                ctx.route = route;
+                ctx.refused = Some(refusal.code);
+                refuse(session, ctx, refusal).await.map(|()| true)
+            }
+        }
+    }
+
+    async fn upstream_peer(&self, _session: &mut Session, ctx: &mut Self::CTX) -> Result<Box<HttpPeer>> {
+        let (Some(admitted), Some(connection)) = (&ctx.admitted, &ctx.connection) else {
+            return Err(internal());
+        };
+        let Action::Forward(forward) = &admitted.route.action else {
+            return Err(internal());
+        };
+        // Until the request is sent the upstream's clocks stand still; connecting has its own.
+        connection.wire().expect_nothing();
+        let again = ctx.leased.as_ref().filter(|_| ctx.unreachable > 0).map(|leased| Arc::clone(&leased.0));
+        let chosen = self.0.peers.choose(&ctx.table, admitted, forward, again, ctx.unreachable).await;
+        ctx.attempts += 1;
+        ctx.reused = None;
+        ctx.connecting = Some(Instant::now());
+        match chosen {
+            Ok(Choice { peer, leased, alternatives }) => {
+                ctx.leased = Some(leased);
+                ctx.alternatives = alternatives;
+                Ok(peer)
+            }
+            Err(no_peer) => {
+                ctx.detail = no_peer.detail;
+                ctx.failure = Some(Failure {
+                    status: 503,
+                    code: no_peer.code,
+                    message: "the upstream is not available",
+                    end: End::UpstreamAbort,
+                });
+                Err(Error::explain(ErrorType::HTTPStatus(503), no_peer.code))
+            }
+        }
+    }
+
+    async fn connected_to_upstream(
+        &self,
+        _session: &mut Session,
+        reused: bool,
+        _peer: &HttpPeer,
+        _fd: std::os::unix::io::RawFd,
+        _digest: Option<&Digest>,
+        ctx: &mut Self::CTX,
+    ) -> Result<()> {
+        ctx.reused = Some(reused);
+        if let Some(forward) = forward(ctx) {
+            let took = if reused { None } else { ctx.connecting.map(|since| since.elapsed()) };
+            self.0.observer.metrics.upstream_connection(&forward.upstream.name, took);
+        }
+        Ok(())
+    }
+
+    async fn upstream_request_filter(
+        &self,
+        session: &mut Session,
+        upstream: &mut RequestHeader,
+        ctx: &mut Self::CTX,
+    ) -> Result<()> {
+        let (Some(admitted), Some(connection), Some(leased)) = (&ctx.admitted, &ctx.connection, &ctx.leased) else {
+            return Err(internal());
+        };
+        let view = view(session.req_header(), connection)?;
+        let Gate::Pass(canonical) = request_gate::judge(&view) else {
+            return Err(internal());
+        };
+        let now = clock::unix_millis();
+        let plan = rewrite::plan(&ctx.table, admitted, &view, &canonical, &leased.0, now, ctx.id.as_str());
+        apply(plan, upstream)?;
+        if !may_switch_protocols(session.req_header()) {
+            upstream.remove_header(&header::UPGRADE);
+            upstream.remove_header(&header::CONNECTION);
+        }
+        if session.req_header().version == Version::HTTP_10 {
+            // RFC 9110 §10.1.1: ignored from a 1.0 client.
+            upstream.remove_header(&header::EXPECT);
+        }
+        if let Some(scheme) = admitted.route.sign.as_ref().and_then(|sign| sign.scheme) {
+            self.0.series(&admitted.route).signed(scheme.name());
+        }
+        Ok(())
+    }
+
+    async fn request_body_filter(
+        &self,
+        _session: &mut Session,
+        body: &mut Option<Bytes>,
+        end: bool,
+        ctx: &mut Self::CTX,
+    ) -> Result<()> {
+        ctx.bytes_in += length(body.as_ref());
+        if end && let Some(connection) = &ctx.connection {
+            let mut wire = connection.wire();
+            wire.body_read();
+            if ctx.upstream_status.is_none() {
+                wire.await_first_byte();
+            }
+        }
+        Ok(())
+    }
+
+    async fn upstream_response_filter(
+        &self,
+        session: &mut Session,
+        upstream: &mut ResponseHeader,
+        ctx: &mut Self::CTX,
+    ) -> Result<()> {
+        let upgrade = upstream.status == StatusCode::SWITCHING_PROTOCOLS;
+        if upgrade && !(may_switch_protocols(session.req_header()) && is_websocket(&upstream.headers)) {
+            return Err(bad_response(ctx, "unexpected_upgrade", "101 to a protocol that nobody asked for"));
+        }
+        if upstream.status.is_informational() && !upgrade {
+            ctx.interim += 1;
+            if ctx.interim > MAX_INTERIM {
+                return Err(bad_response(ctx, "too_many_interim_responses", "more than 16 interim answers (1xx)"));
+            }
+        } else {
+            ctx.upstream_status = Some(upstream.status);
+            if let Some(connection) = &ctx.connection {
+                connection.wire().heard_upstream();
+            }
+        }
+        if let Verdict::Refuse { code, reason } =
+            response_gate::judge(&session.req_header().method, upstream.status, &upstream.headers)
+        {
+            return Err(bad_response(ctx, code, reason));
+        }
+        for name in response_gate::strip(upstream.status, &upstream.headers, upgrade) {
+            upstream.remove_header(&name);
+        }
+        Ok(())
+    }
+
+    async fn response_filter(
+        &self,
+        session: &mut Session,
+        response: &mut ResponseHeader,
+        ctx: &mut Self::CTX,
+    ) -> Result<()> {
+        if response.status.is_informational() && response.status != StatusCode::SWITCHING_PROTOCOLS {
+            return Ok(());
+        }
+        ctx.answering();
+        ctx.status = Some(response.status);
+        // RFC 9110 §6.2: the version is ours, whatever the upstream's is.
+        response.set_version(Version::HTTP_11);
+        if let Some(route) = &ctx.route {
+            edit(response, &route.response_edits)?;
+        }
+        // RFC 9112 §6.1: no transfer coding for a client that doesn't know it; the close ends the body.
+        let ends_by_close = session.req_header().version == Version::HTTP_10
+            && response.remove_header(&header::TRANSFER_ENCODING).is_some();
+        if ends_by_close || self.0.live().is_draining() {
+            session.set_keepalive(None);
+        }
+        if response.status == StatusCode::SWITCHING_PROTOCOLS {
+            ctx.open_stream();
+            if let Some(connection) = &ctx.connection {
+                connection.wire().upgrade();
+            }
+        } else if is_event_stream(response) {
+            ctx.open_stream();
+        }
+        Ok(())
+    }
+
+    fn response_body_filter(
+        &self,
+        _session: &mut Session,
+        body: &mut Option<Bytes>,
+        end: bool,
+        ctx: &mut Self::CTX,
+    ) -> Result<Option<Duration>> {
+        ctx.bytes_out += length(body.as_ref());
+        if let Some(connection) = &ctx.connection {
+            let mut wire = connection.wire();
+            if end { wire.expect_nothing() } else { wire.heard_upstream() }
+        }
+        Ok(None)
+    }
+
+    fn fail_to_connect(
+        &self,
+        _session: &mut Session,
+        _peer: &HttpPeer,
+        ctx: &mut Self::CTX,
+        mut error: Box<Error>,
+    ) -> Box<Error> {
+        // Nothing was sent: the name's next address may be tried, whatever the method.
+        ctx.unreachable += 1;
+        error.set_retry(ctx.unreachable < ctx.alternatives);
+        self.0.note_retry(&error, "connect", ctx);
+        error
+    }
+
+    fn error_while_proxy(
+        &self,
+        _peer: &HttpPeer,
+        session: &mut Session,
+        mut error: Box<Error>,
+        ctx: &mut Self::CTX,
+        client_reused: bool,
+    ) -> Box<Error> {
+        error.retry.decide_reuse(client_reused);
+        // A pooled connection that died in our hands: sent again when that is safe and nothing has reached the client.
+        let safe = session.req_header().method.is_idempotent()
+            && !session.as_ref().retry_buffer_truncated()
+            && session.response_written().is_none();
+        if !safe {
+            error.set_retry(false);
+        }
+        self.0.note_retry(&error, "reset", ctx);
+        error
+    }
+
+    async fn fail_to_proxy(&self, session: &mut Session, error: &Error, ctx: &mut Self::CTX) -> FailToProxy {
+        let fault = ctx.connection.as_ref().and_then(|connection| connection.wire().fault());
+        let failure = ctx.failure.get_or_insert_with(|| failure::of(error, fault)).clone();
+        if ctx.detail.is_empty() {
+            ctx.detail = failure::describe(error);
+        }
+        note_endpoint(ctx, &failure);
+        let begun = session
+            .response_written()
+            .is_some_and(|head| !head.status.is_informational() || head.status == StatusCode::SWITCHING_PROTOCOLS);
+        if begun {
+            cut_short(session, ctx);
+        } else if failure.status > 0 {
+            let problem = Problem { status: failure.status, code: failure.code, message: failure.message };
+            let mut answer = Answer::problem(&problem, &ctx.id, &session.req_header().headers);
+            if failure.status == 503 {
+                answer.headers.push((header::RETRY_AFTER, HeaderValue::from_static("5")));
+            }
+            ctx.answering();
+            session.set_keepalive(None);
+            let _ = answer.send(session).await;
+        }
+        FailToProxy { error_code: failure.status, can_reuse_downstream: false }
+    }
+
+    async fn logging(&self, session: &mut Session, error: Option<&Error>, ctx: &mut Self::CTX) {
+        if let Some(error) = error
+            && ctx.failure.is_none()
+        {
+            let fault = ctx.connection.as_ref().and_then(|connection| connection.wire().fault());
+            ctx.failure = Some(failure::of(error, fault));
+        }
+        self.0.count_attempt(ctx);
+        ctx.record(session);
+    }
+
+    /// Ours is written with the request's record.
+    fn suppress_error_log(&self, _session: &Session, _ctx: &Self::CTX, _error: &Error) -> bool {
+        true
+    }
+
+    /// Ours counts attempts in the record.
+    fn suppress_proxy_warn_log(
+        &self,
+        _session: &Session,
+        _ctx: &Self::CTX,
+        _error: &Error,
+        _context: ProxyWarnLogContext,
+    ) -> bool {
+        true
+    }
+
+    /// Never the target: it may hold secrets.
+    fn request_summary(&self, _session: &Session, ctx: &Self::CTX) -> String {
+        format!("request {}", ctx.id)
+    }
+}
+
+/// What `request_filter` does next.
+enum Step {
+    Forward(crate::table::Admitted),
+    Local(crate::table::Admitted, Answer),
+    Answer(Answer),
+    Refuse(Refusal, Option<Arc<crate::table::Route>>),
+}
+
+/// Finds the connection under the session and ties the request to it.
+fn arrive(session: &Session, ctx: &mut Context) -> Result<Arc<Connection>> {
+    let http1 = session.as_downstream().as_http1().ok_or_else(internal)?;
+    let io: &Io = http1.stream().as_any().downcast_ref().ok_or_else(internal)?;
+    ctx.arrive(Arc::clone(&io.0), http1.get_headers_raw_bytes());
+    Ok(Arc::clone(&io.0))
+}
+
+fn view<'a>(request: &'a RequestHeader, connection: &Connection) -> Result<RequestView<'a>> {
+    let target = std::str::from_utf8(request.raw_path())
+        .map_err(|_| Error::explain(ErrorType::HTTPStatus(400), "target is not text"))?;
+    Ok(RequestView {
+        method: &request.method,
+        target,
+        authority: None,
+        headers: &request.headers,
+        version: request.version,
+        peer: connection.peer.ip().to_canonical(),
+        tls: false,
+    })
+}
+
+pub fn forward(ctx: &Context) -> Option<&Forward> {
+    match &ctx.route.as_ref()?.action {
+        Action::Forward(forward) => Some(forward),
+        _ => None,
+    }
+}
+
+async fn refuse(session: &mut Session, ctx: &mut Context, refusal: Refusal) -> Result<()> {
+    let problem = Problem { status: refusal.status, code: refusal.code, message: &refusal.message };
+    let mut answer = Answer::problem(&problem, &ctx.id, &session.req_header().headers);
+    answer.headers.extend(refusal.headers);
+    if refusal.close {
+        session.set_keepalive(None);
+    }
+    ctx.answering();
+    answer.send(session).await
+}
+
+fn bad_response(ctx: &mut Context, code: &'static str, reason: &'static str) -> Box<Error> {
+    reason.clone_into(&mut ctx.detail);
+    ctx.failure = Some(Failure {
+        status: 502,
+        code,
+        message: "the upstream's answer is not acceptable",
+        end: End::UpstreamAbort,
+    });
+    Error::explain(ErrorType::HTTPStatus(502), code)
+}
+
+/// A response that can't be completed must not look complete: where only the close would end it, the close is a reset.
+fn cut_short(session: &Session, ctx: &Context) {
+    let delimited_by_close = session.response_written().is_some_and(|head| {
+        // A tunnel has an end of its own to tell.
+        head.status != StatusCode::SWITCHING_PROTOCOLS
+            && !head.headers.contains_key(header::CONTENT_LENGTH)
+            && !head.headers.contains_key(header::TRANSFER_ENCODING)
+    });
+    if delimited_by_close && let Some(connection) = &ctx.connection {
+        connection.wire().reset_on_close();
+    }
+}
+
+fn note_endpoint(ctx: &Context, failure: &Failure) {
+    if failure.code.starts_with("upstream_")
+        && let Some(leased) = &ctx.leased
+    {
+        let note = format!("{}: {}", failure.code, ctx.detail);
+        leased.0.state.last_error.store(Some(Arc::new(note)));
+    }
+}
+
+pub fn internal() -> Box<Error> {
+    Error::explain(ErrorType::HTTPStatus(500), "a phase was called out of order")
+}

@@ -1,0 +1,33 @@
+//! The data plane: connections of our own, driven into Pingora's HTTP engine.
+//!
+//! Flow of one request: `listener` accepts -> `driver` waits for a whole head under a deadline and puts it through the
+//! byte-level gate -> `gateway` (Pingora's phases, a few lines each) pins the table, asks [`crate::table::Table::decide`],
+//! and either answers (`respond`) or picks a peer (`peer`, `resolve`), rewrites the fresh head by
+//! [`crate::table::rewrite`], and lets Pingora stream -> `context` writes one record when the request is gone, however it went.
+//!
+//! `connection` is the stream that Pingora gets. It holds small writes and hands them to the kernel at the moment the
+//! connection goes idle, so that a small response is one system call and yet no byte waits.
+//!
+//! Not here: what decides (`policy`, `table`), what the operator sees (`observe`, `admin`). TLS, HTTP/2 and PROXY protocol
+//! enter at `transport` and `driver`: the transport is an enum and the driver is chosen per connection.
+
+pub mod connection;
+mod context;
+mod deadline;
+mod driver;
+mod engine;
+mod failure;
+mod gateway;
+mod heads;
+mod io;
+mod listener;
+mod peer;
+mod resolve;
+mod respond;
+mod transport;
+mod workers;
+
+pub use engine::{Engine, Tables};
+pub use listener::{BindError, Bound, Listening, bind};
+pub use resolve::Resolver;
+pub use workers::Workers;

@@ -1,0 +1,259 @@
+//! The answers that the edge gives itself: one shape, for people and programs, never cached, never telling of the inside.
+
+use std::fmt::Write as _;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use pingora_core::Result;
+use pingora_http::ResponseHeader;
+use pingora_proxy::Session;
+
+use super::connection::Connection;
+use super::engine::Engine;
+use crate::clock;
+use crate::id::RequestId;
+use crate::observe::event::{End, RequestEnd};
+use crate::policy::head::HeadRejection;
+use crate::table::route::Edits;
+
+/// The head did not arrive in `headers_timeout` (RFC 9110 §15.5.9).
+pub const HEAD_TIMEOUT: HeadRejection =
+    HeadRejection { status: 408, code: "head_timeout", message: "the request head did not arrive in time" };
+
+/// A head that the gate passed and the parser behind it did not.
+pub const UNREADABLE: HeadRejection =
+    HeadRejection { status: 400, code: "malformed_request", message: "the request head is malformed" };
+
+/// One error, as the client reads it.
+#[derive(Clone, Copy, Debug)]
+pub struct Problem<'a> {
+    /// Status.
+    pub status: u16,
+    /// The error code.
+    pub code: &'a str,
+    /// One clause for people.
+    pub message: &'a str,
+}
+
+/// A whole answer.
+#[derive(Debug)]
+pub struct Answer {
+    /// Status.
+    pub status: u16,
+    /// Beside `content-length`, `date`, `connection`.
+    pub headers: Vec<(HeaderName, HeaderValue)>,
+    /// The body.
+    pub body: Bytes,
+}
+
+impl Answer {
+    /// An error: HTML for a browser that asks for it, JSON for everybody else.
+    pub fn problem(problem: &Problem<'_>, id: &RequestId, request: &HeaderMap) -> Self {
+        let (kind, body) = if wants_html(request) {
+            (HeaderValue::from_static("text/html; charset=utf-8"), html(problem, id))
+        } else {
+            (HeaderValue::from_static("application/json"), json(problem, id))
+        };
+        let headers = vec![
+            (header::CONTENT_TYPE, kind),
+            (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),
+            (header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
+        ];
+        Self { status: problem.status, headers, body: Bytes::from(body) }
+    }
+
+    /// To `OPTIONS *`.
+    pub fn server_options() -> Self {
+        let allow = HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS");
+        Self { status: 204, headers: vec![(header::ALLOW, allow)], body: Bytes::new() }
+    }
+
+    /// A route's own answer.
+    pub fn fixed(status: StatusCode, body: &Arc<str>, edits: &Edits) -> Self {
+        let kind = HeaderValue::from_static("text/plain; charset=utf-8");
+        let headers = edited(vec![(header::CONTENT_TYPE, kind)], edits);
+        Self { status: status.as_u16(), headers, body: Bytes::copy_from_slice(body.as_bytes()) }
+    }
+
+    /// Elsewhere.
+    ///
+    /// # Errors
+    /// When the location can't stand in a header.
+    pub fn redirect(status: StatusCode, location: &str, edits: &Edits) -> Result<Self> {
+        let location = HeaderValue::from_str(location).map_err(|_| super::gateway::internal())?;
+        let headers = edited(vec![(header::LOCATION, location)], edits);
+        Ok(Self { status: status.as_u16(), headers, body: Bytes::new() })
+    }
+
+    /// Sends it as the response of this session; the body stays away from HEAD, 204 and 304.
+    ///
+    /// # Errors
+    /// When the client is gone.
+    pub async fn send(self, session: &mut Session) -> Result<()> {
+        let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let mut head = ResponseHeader::build_no_case(status, Some(self.headers.len() + 4))?;
+        for (name, value) in self.headers {
+            head.append_header(name, value)?;
+        }
+        let bodiless = matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
+        if !bodiless {
+            head.insert_header(header::CONTENT_LENGTH, self.body.len())?;
+        }
+        let silent = bodiless || self.body.is_empty() || session.req_header().method == http::Method::HEAD;
+        session.as_downstream_mut().write_response_header(Box::new(head)).await?;
+        if silent {
+            return session.as_downstream_mut().finish_body().await;
+        }
+        session.as_downstream_mut().write_response_body(self.body, true).await
+    }
+}
+
+fn edited(mut headers: Vec<(HeaderName, HeaderValue)>, edits: &Edits) -> Vec<(HeaderName, HeaderValue)> {
+    headers.retain(|(name, _)| !edits.remove.contains(name) && !edits.set.iter().any(|(set, _)| set == name));
+    headers.extend(edits.set.iter().chain(&edits.add).cloned());
+    headers
+}
+
+/// Whether the client prefers a page: `text/html` is named in `accept` and JSON is not.
+fn wants_html(request: &HeaderMap) -> bool {
+    let accepts = |kind: &str| {
+        request.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok()).any(|value| value.contains(kind))
+    };
+    accepts("text/html") && !accepts("application/json")
+}
+
+fn json(problem: &Problem<'_>, id: &RequestId) -> String {
+    let error = serde_json::json!({
+        "error": { "code": problem.code, "message": problem.message, "request_id": id.as_str() }
+    });
+    let mut text = error.to_string();
+    text.push('\n');
+    text
+}
+
+fn html(problem: &Problem<'_>, id: &RequestId) -> String {
+    let reason =
+        StatusCode::from_u16(problem.status).ok().and_then(|status| status.canonical_reason()).unwrap_or("Error");
+    let mut page = String::new();
+    let _ = write!(
+        page,
+        "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\
+         <meta name=\"viewport\" content=\"width=device-width\"><title>{status} {reason}</title>\
+         <style>body{{font:16px/1.5 system-ui,sans-serif;max-width:40em;margin:15vh auto;padding:0 1em}}\
+         small{{color:#777}}</style></head>\n<body><h1>{status} {reason}</h1><p>{message}</p>\
+         <p><small>{code} · request {id}</small></p></body></html>\n",
+        status = problem.status,
+        message = escape(problem.message),
+        code = escape(problem.code),
+    );
+    page
+}
+
+fn escape(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
+}
+
+/// Answers a head that the parser never gets to see, and records it like any other request.
+pub fn under_the_parser(connection: &Arc<Connection>, engine: &Engine, rejection: &HeadRejection, bytes: &[u8]) {
+    let began = Instant::now();
+    let id = RequestId::fresh();
+    let problem = Problem { status: rejection.status, code: rejection.code, message: rejection.message };
+    let length = past_the_engine(connection, &problem, &id, bytes);
+    record(connection, engine, rejection, &id, bytes, length, began.elapsed());
+}
+
+/// Answers without Pingora, and for the last time on this connection. `request`: as much of its head as there is, so that
+/// a HEAD gets no body. Returns how many bytes of body were sent.
+pub fn past_the_engine(connection: &Connection, problem: &Problem<'_>, id: &RequestId, request: &[u8]) -> usize {
+    let body = json(problem, id);
+    let reason = StatusCode::from_u16(problem.status).ok().and_then(|status| status.canonical_reason()).unwrap_or("");
+    let head = format!(
+        "HTTP/1.1 {status} {reason}\r\ncontent-type: application/json\r\ncache-control: no-store\r\n\
+         x-content-type-options: nosniff\r\ncontent-length: {length}\r\ndate: {date}\r\nconnection: close\r\n\r\n",
+        status = problem.status,
+        length = body.len(),
+        date = httpdate::fmt_http_date(SystemTime::now()),
+    );
+    let mut wire = connection.wire();
+    wire.push(head.as_bytes());
+    if request.starts_with(b"HEAD ") {
+        return 0;
+    }
+    wire.push(body.as_bytes());
+    body.len()
+}
+
+fn record(
+    connection: &Connection,
+    engine: &Engine,
+    rejection: &HeadRejection,
+    id: &RequestId,
+    bytes: &[u8],
+    length: usize,
+    duration: Duration,
+) {
+    let line = RequestLine::of(bytes);
+    engine.observer().request_end(
+        engine.observer().metrics.unmatched(),
+        &RequestEnd {
+            started: clock::unix_micros(),
+            duration,
+            first_byte: Some(duration),
+            request_id: id.as_str(),
+            listener: &connection.listener.name,
+            client_ip: connection.peer.ip().to_canonical(),
+            method: line.method,
+            host: "",
+            path: line.path,
+            query: line.query,
+            protocol: "HTTP/1.1",
+            status: rejection.status,
+            bytes_in: 0,
+            bytes_out: u64::try_from(length).unwrap_or(0),
+            project: "",
+            environment: "",
+            route: "",
+            generation: engine.generation(),
+            client: "",
+            user: "",
+            upstream: "",
+            endpoint: "",
+            upstream_status: None,
+            attempts: 0,
+            reused: None,
+            token: "",
+            end: if rejection.status == 408 { End::Timeout } else { End::Refused },
+            code: rejection.code,
+            detail: rejection.message,
+            referer: None,
+            user_agent: None,
+        },
+    );
+}
+
+/// What can be told of a request line that may be anything: only its printable part, and only if it looks like one.
+pub struct RequestLine<'a> {
+    /// The method, or nothing.
+    pub method: &'a str,
+    /// The path without query, or nothing.
+    pub path: &'a str,
+    /// The query.
+    pub query: Option<&'a str>,
+}
+
+impl<'a> RequestLine<'a> {
+    /// Reads the first line.
+    pub fn of(bytes: &'a [u8]) -> Self {
+        let line =
+            bytes.split(|byte| *byte == b'\r' || *byte == b'\n').find(|line| !line.is_empty()).unwrap_or_default();
+        let line = line.get(..line.len().min(2048)).unwrap_or_default();
+        let mut words = std::str::from_utf8(line).unwrap_or_default().split(' ');
+        let method =
+            words.next().filter(|word| word.bytes().all(|byte| byte.is_ascii_alphabetic())).unwrap_or_default();
+        let target = if method.is_empty() { "" } else { words.next().unwrap_or_default() };
+        let (path, query) = target.split_once('?').map_or((target, None), |(path, query)| (path, Some(query)));
+        Self { method, path, query }
+    }
+}
