@@ -16,6 +16,7 @@
 //! [`table::Table::decide`], rewrites the head by [`table::rewrite`], streams, records. *An edit*: `reload`
 //! notices it, [`config`] reads it, [`table`] compiles it, one atomic store publishes it.
 
+pub mod admin;
 pub mod clock;
 pub mod config;
 pub mod diagnostic;

@@ -1,0 +1,204 @@
+//! The calls of the admin listener. Whoever gets here has passed the [`gate`](super::gate).
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::Bytes;
+use axum::extract::rejection::BytesRejection;
+use axum::extract::{DefaultBodyLimit, RawQuery, State};
+use axum::http::{HeaderName, HeaderValue, Method, StatusCode};
+use axum::middleware::from_fn_with_state;
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use serde::Deserialize;
+use serde_json::Value;
+
+use crate::observe::live::Live;
+use crate::reload::{Outcome, Report, Trigger};
+use crate::table::Table;
+use crate::table::explain::{Question, explain};
+
+use super::answer::{Problem, document, text, typed};
+use super::status::{Routes, Status};
+use super::{Shared, gate};
+
+const CONTENTS: &str = "countersign admin\n\n\
+    GET  /livez              alive\n\
+    GET  /readyz[?verbose]   takes requests\n\
+    GET  /metrics            Prometheus\n\
+    GET  /api/v1/status      version, generation, last reload, listeners, upstreams\n\
+    GET  /api/v1/routes      the table in force\n\
+    POST /api/v1/reload      reads the configuration again\n\
+    POST /api/v1/explain     {\"method\",\"url\",\"headers\",\"environment\",\"client\",\"from\"}\n";
+
+/// All calls behind the gate.
+pub fn router(shared: Arc<Shared>) -> Router {
+    Router::new()
+        .route("/", get(async || text(StatusCode::OK, CONTENTS)))
+        .route("/livez", get(async || text(StatusCode::OK, "alive\n")))
+        .route("/readyz", get(readyz))
+        .route("/metrics", get(metrics))
+        .route("/api/v1/status", get(status))
+        .route("/api/v1/routes", get(routes))
+        .route("/api/v1/reload", post(reload))
+        .route("/api/v1/explain", post(explanation))
+        .fallback(async || {
+            Problem::new(StatusCode::NOT_FOUND, "not_found", "there is nothing here; GET / lists what is")
+        })
+        .method_not_allowed_fallback(async || {
+            Problem::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "this path has other methods; see allow")
+        })
+        .layer(DefaultBodyLimit::max(gate::BODY_LIMIT))
+        .layer(from_fn_with_state(Arc::clone(&shared), gate::pass))
+        .with_state(shared)
+}
+
+async fn readyz(State(shared): State<Arc<Shared>>, RawQuery(query): RawQuery) -> Response {
+    let live = &shared.parts.observer.live;
+    let ready = live.is_ready();
+    let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    let verbose = query.is_some_and(|query| query.split('&').any(|part| part.split('=').next() == Some("verbose")));
+    let verdict = if ready { "ready\n" } else { "not ready\n" };
+    if !verbose {
+        return text(status, verdict);
+    }
+    text(status, format!("{}{verdict}", checks(live, &shared.parts.reloader.current())))
+}
+
+fn checks(live: &Live, table: &Table) -> String {
+    let check = |holds: bool, what: &str| format!("[{}] {what}\n", if holds { '+' } else { '-' });
+    let started = live.ready.load(std::sync::atomic::Ordering::Acquire);
+    [
+        check(true, &format!("table: generation {}", table.generation)),
+        check(started, if started { "listeners: accepting" } else { "listeners: not yet accepting" }),
+        check(!live.is_draining(), if live.is_draining() { "drain: under way" } else { "drain: none" }),
+    ]
+    .concat()
+}
+
+async fn metrics(State(shared): State<Arc<Shared>>) -> Response {
+    let render = move || Ok(shared.parts.observer.metrics.render());
+    let answer = |body| typed(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", body);
+    aside(render).await.map_or_else(Problem::into_response, answer)
+}
+
+async fn status(State(shared): State<Arc<Shared>>) -> Response {
+    let render = move || Ok(document(StatusCode::OK, &Status::of(&shared)));
+    aside(render).await.unwrap_or_else(Problem::into_response)
+}
+
+async fn routes(State(shared): State<Arc<Shared>>) -> Response {
+    let render = move || {
+        let table = shared.parts.reloader.current();
+        Ok(document(StatusCode::OK, &Routes::of(&table)))
+    };
+    aside(render).await.unwrap_or_else(Problem::into_response)
+}
+
+async fn reload(State(shared): State<Arc<Shared>>) -> Response {
+    let run = move || Ok(shared.parts.reloader.reload(Trigger::Api));
+    aside(run).await.map_or_else(Problem::into_response, |report| verdict(&report))
+}
+
+fn verdict(report: &Report) -> Response {
+    let applies = report.outcome != Outcome::Rejected;
+    document(if applies { StatusCode::OK } else { StatusCode::UNPROCESSABLE_ENTITY }, report)
+}
+
+async fn explanation(State(shared): State<Arc<Shared>>, body: Result<Bytes, BytesRejection>) -> Response {
+    let asked = body.map_err(unreadable).and_then(|body| Asked::parse(&body)?.question());
+    let answer = move || {
+        let table = shared.parts.reloader.current();
+        let explanation = explain(&table, &asked?, crate::clock::unix_millis());
+        explanation.map(|it| document(StatusCode::OK, &it)).map_err(bad_question)
+    };
+    aside(answer).await.unwrap_or_else(Problem::into_response)
+}
+
+/// Runs what takes long with large tables on another thread: health must be answered meanwhile.
+async fn aside<T: Send + 'static>(work: impl FnOnce() -> Result<T, Problem> + Send + 'static) -> Result<T, Problem> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(outcome) => outcome,
+        Err(_) => {
+            let message = "a fault in countersign itself; the log says more";
+            Err(Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal_error", message))
+        }
+    }
+}
+
+fn unreadable(rejection: BytesRejection) -> Problem {
+    if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE {
+        gate::too_large()
+    } else {
+        Problem::new(StatusCode::BAD_REQUEST, "bad_body", "the body could not be read")
+    }
+}
+
+fn bad_question(message: impl Into<String>) -> Problem {
+    Problem::new(StatusCode::BAD_REQUEST, "bad_question", message)
+}
+
+/// The body of `POST /api/v1/explain`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Asked {
+    #[serde(default = "get_method")]
+    method: String,
+    url: String,
+    /// An object, or a list of pairs where a name comes twice.
+    #[serde(default)]
+    headers: Value,
+    environment: Option<String>,
+    client: Option<String>,
+    from: Option<std::net::IpAddr>,
+}
+
+fn get_method() -> String {
+    "GET".to_owned()
+}
+
+impl Asked {
+    fn parse(body: &[u8]) -> Result<Self, Problem> {
+        serde_json::from_slice(body).map_err(|error| bad_question(format!("the body is not a question: {error}")))
+    }
+
+    fn question(self) -> Result<Question, Problem> {
+        let method = Method::from_bytes(self.method.as_bytes());
+        Ok(Question {
+            method: method.map_err(|_| bad_question(format!("`{}` is not a method", self.method)))?,
+            url: self.url,
+            headers: headers(&self.headers)?,
+            environment: self.environment,
+            client: self.client,
+            from: self.from.unwrap_or_else(|| [127, 0, 0, 1].into()),
+        })
+    }
+}
+
+fn headers(value: &Value) -> Result<Vec<(HeaderName, HeaderValue)>, Problem> {
+    let pairs: Option<Vec<(&str, &str)>> = match value {
+        Value::Null => Some(Vec::new()),
+        Value::Object(map) => map.iter().map(|(name, value)| Some((name.as_str(), value.as_str()?))).collect(),
+        Value::Array(list) => list.iter().map(pair).collect(),
+        _ => None,
+    };
+    let pairs = pairs.ok_or_else(|| bad_question("headers are an object of texts, or a list of [name, value]"))?;
+    pairs.into_iter().map(|(name, value)| header(name, value)).collect()
+}
+
+fn pair(value: &Value) -> Option<(&str, &str)> {
+    match value.as_array()?.as_slice() {
+        [name, value] => Some((name.as_str()?, value.as_str()?)),
+        _ => None,
+    }
+}
+
+/// Values may be secrets, so that messages name the header only.
+fn header(name: &str, value: &str) -> Result<(HeaderName, HeaderValue), Problem> {
+    let parsed = HeaderName::from_bytes(name.as_bytes());
+    let name = parsed.map_err(|_| bad_question(format!("`{name}` is not a header name")))?;
+    match HeaderValue::from_str(value) {
+        Ok(value) => Ok((name, value)),
+        Err(_) => Err(bad_question(format!("the value of `{name}` cannot be a header's"))),
+    }
+}

@@ -1,0 +1,144 @@
+//! The control plane: the second listener, with health, metrics, status, reload, routes and explain.
+//!
+//! It runs on a thread and a runtime of its own, so that neither can hold the other up. A connection goes through
+//! `serve` (bounded in number, time and silence), a request through `gate` (who may knock, under which name, from which
+//! page, with which token), and only then to `api`.
+//!
+//! Invariants: nothing but `/livez`, `/readyz` and, for `metrics.allow`, `/metrics` is answered without the token
+//! (`everything_else_wants_the_token`); it never listens beyond loopback, as it has no TLS yet
+//! (`it_never_listens_beyond_loopback`).
+
+mod answer;
+mod api;
+pub mod client;
+mod gate;
+mod guesses;
+mod serve;
+mod status;
+pub mod token;
+
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use tokio::sync::watch;
+
+use crate::clock::UnixMillis;
+use crate::observe::Observer;
+use crate::reload::Reloader;
+
+use guesses::Guesses;
+use serve::Patience;
+use token::AdminToken;
+
+/// Where this module's lines in the process log come from.
+const LOG: &str = "countersign::admin";
+
+/// What the admin listener needs of the rest.
+#[derive(Debug)]
+pub struct Parts {
+    /// The configuration in force.
+    pub reloader: Arc<Reloader>,
+    /// What is seen.
+    pub observer: Arc<Observer>,
+    /// Whoever has it may do everything.
+    pub token: AdminToken,
+    /// The data listeners as they are: name and bound address.
+    pub listeners: Vec<(String, SocketAddr)>,
+    /// When the process started.
+    pub started_at: UnixMillis,
+}
+
+/// Why there is no admin listener.
+#[derive(Debug, thiserror::Error)]
+pub enum BindError {
+    /// It would be reachable by others, in clear text.
+    #[error("{0} is not a loopback address: without TLS the admin listener serves this machine only")]
+    NotLoopback(SocketAddr),
+    /// The system refuses.
+    #[error("cannot listen on {address}: {source}")]
+    Io {
+        /// Where.
+        address: SocketAddr,
+        /// Why.
+        source: io::Error,
+    },
+}
+
+/// Takes the address, before anything is served.
+///
+/// # Errors
+/// See [`BindError`].
+pub fn bind(address: SocketAddr) -> Result<TcpListener, BindError> {
+    if !address.ip().to_canonical().is_loopback() {
+        return Err(BindError::NotLoopback(address));
+    }
+    let listen = || {
+        let listener = TcpListener::bind(address)?;
+        listener.set_nonblocking(true)?;
+        Ok(listener)
+    };
+    listen().map_err(|source| BindError::Io { address, source })
+}
+
+/// What every request sees.
+#[derive(Debug)]
+struct Shared {
+    parts: Parts,
+    /// Its own address, for the Host check.
+    address: SocketAddr,
+    guesses: Guesses,
+    patience: Patience,
+}
+
+/// The running admin listener. It serves until this is dropped.
+#[derive(Debug)]
+pub struct Running {
+    address: SocketAddr,
+    stop: watch::Sender<bool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Running {
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+}
+
+impl Drop for Running {
+    /// Requests under way are finished, for a moment.
+    fn drop(&mut self) {
+        // Fails only when the thread is gone already.
+        let _ = self.stop.send(true);
+        if let Some(Err(_)) = self.thread.take().map(JoinHandle::join) {
+            log::error!(target: LOG, "the admin listener had panicked");
+        }
+    }
+}
+
+/// Serves on a listener made by [`bind`], on a thread of its own.
+///
+/// # Errors
+/// No thread or runtime can be started.
+pub fn start(listener: TcpListener, parts: Parts) -> io::Result<Running> {
+    start_with(listener, parts, Patience::default())
+}
+
+fn start_with(listener: TcpListener, parts: Parts, patience: Patience) -> io::Result<Running> {
+    let address = listener.local_addr()?;
+    let (stop, stopped) = watch::channel(false);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().thread_name("admin-blocking").build()?;
+    let shared = Arc::new(Shared { parts, address, guesses: Guesses::default(), patience });
+    let serve = move || {
+        runtime.block_on(serve::run(listener, shared, stopped));
+        // A reload that hangs on a file must not hold up the end of the process.
+        runtime.shutdown_background();
+    };
+    let thread = std::thread::Builder::new().name("admin".to_owned()).spawn(serve)?;
+    Ok(Running { address, stop, thread: Some(thread) })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,196 @@
+//! What `/api/v1/status` and `/api/v1/routes` say: of the table in force and of right now.
+
+use std::net::SocketAddr;
+use std::sync::atomic::Ordering;
+
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::observe::timestamp::rfc3339_micros;
+use crate::reload::Outcome;
+use crate::table::route::Auth;
+use crate::table::{Action, Endpoint, Route, Table, Upstream};
+
+use super::Shared;
+
+/// `GET /api/v1/status`.
+#[derive(Debug, Serialize)]
+pub struct Status {
+    version: &'static str,
+    generation: u64,
+    sha256: String,
+    started_at: String,
+    loaded_at: String,
+    config_file: Option<String>,
+    last_reload: LastReload,
+    ready: bool,
+    draining: bool,
+    listeners: Vec<ListenerStatus>,
+    upstreams: Vec<UpstreamStatus>,
+    routes: usize,
+    connections: i64,
+    in_flight: i64,
+    streams_open: i64,
+}
+
+#[derive(Debug, Serialize)]
+struct LastReload {
+    outcome: Outcome,
+    at: String,
+    took_ms: u128,
+    diagnostics: Vec<Value>,
+    needs_restart: Vec<String>,
+}
+
+#[derive(Debug, Serialize)]
+struct ListenerStatus {
+    name: String,
+    address: SocketAddr,
+}
+
+#[derive(Debug, Serialize)]
+struct UpstreamStatus {
+    name: String,
+    endpoints: Vec<EndpointStatus>,
+}
+
+#[derive(Debug, Serialize)]
+struct EndpointStatus {
+    address: String,
+    /// By the last attempt: `up`, `down`; `unknown` before the first.
+    state: &'static str,
+    in_flight: u64,
+    last_error: Option<String>,
+}
+
+impl Status {
+    /// As of now.
+    pub fn of(shared: &Shared) -> Self {
+        let parts = &shared.parts;
+        let (table, live) = (parts.reloader.current(), &parts.observer.live);
+        let listeners =
+            parts.listeners.iter().map(|(name, address)| ListenerStatus { name: name.clone(), address: *address });
+        Self {
+            version: env!("CARGO_PKG_VERSION"),
+            generation: table.generation,
+            sha256: table.sha256.clone(),
+            started_at: time(parts.started_at),
+            loaded_at: time(table.loaded_at),
+            config_file: parts.reloader.path().map(|path| path.display().to_string()),
+            last_reload: LastReload::of(shared),
+            ready: live.is_ready(),
+            draining: live.is_draining(),
+            listeners: listeners.collect(),
+            upstreams: table.upstreams.iter().map(|upstream| UpstreamStatus::of(shared, upstream)).collect(),
+            routes: table.routes.len(),
+            connections: live.connections.load(Ordering::Relaxed),
+            in_flight: live.in_flight.load(Ordering::Relaxed),
+            streams_open: live.streams_open.load(Ordering::Relaxed),
+        }
+    }
+}
+
+impl LastReload {
+    fn of(shared: &Shared) -> Self {
+        let last = shared.parts.reloader.last();
+        Self {
+            outcome: last.outcome,
+            at: time(last.at),
+            took_ms: last.took.as_millis(),
+            diagnostics: last.diagnostics.clone(),
+            needs_restart: last.needs_restart.clone(),
+        }
+    }
+}
+
+impl UpstreamStatus {
+    fn of(shared: &Shared, upstream: &Upstream) -> Self {
+        let endpoints = upstream.endpoints.iter().map(|endpoint| EndpointStatus::of(shared, upstream, endpoint));
+        Self { name: upstream.name.to_string(), endpoints: endpoints.collect() }
+    }
+}
+
+impl EndpointStatus {
+    fn of(shared: &Shared, upstream: &Upstream, endpoint: &Endpoint) -> Self {
+        let state = match shared.parts.observer.metrics.endpoint_up(&upstream.name, &endpoint.label) {
+            Some(true) => "up",
+            Some(false) => "down",
+            None => "unknown",
+        };
+        Self {
+            address: endpoint.label.to_string(),
+            state,
+            in_flight: endpoint.state.in_flight.load(Ordering::Relaxed),
+            last_error: endpoint.state.last_error.load().as_deref().cloned(),
+        }
+    }
+}
+
+fn time(millis: u64) -> String {
+    rfc3339_micros(millis.saturating_mul(1000))
+}
+
+/// `GET /api/v1/routes`.
+#[derive(Debug, Serialize)]
+pub struct Routes<'t> {
+    generation: u64,
+    routes: Vec<RouteStatus<'t>>,
+}
+
+/// One route, without anything secret: of payload only the names.
+#[derive(Debug, Serialize)]
+struct RouteStatus<'t> {
+    project: &'t str,
+    environment: &'t str,
+    prefix: &'t str,
+    mode: &'static str,
+    action: &'static str,
+    upstream: Option<&'t str>,
+    status: Option<u16>,
+    auth: &'static str,
+    methods: Option<Vec<&'t str>>,
+    signed: bool,
+    payload: Vec<&'t str>,
+    file: &'t str,
+    line: u32,
+}
+
+impl<'t> Routes<'t> {
+    /// Of a table, in file order.
+    pub fn of(table: &'t Table) -> Self {
+        Self { generation: table.generation, routes: table.routes.iter().map(|route| RouteStatus::of(route)).collect() }
+    }
+}
+
+impl<'t> RouteStatus<'t> {
+    fn of(route: &'t Route) -> Self {
+        let (action, upstream, status) = match &route.action {
+            Action::Forward(forward) => ("proxy", Some(&*forward.upstream.name), None),
+            Action::Respond { status, .. } => ("respond", None, Some(status.as_u16())),
+            Action::Redirect { status, .. } => ("redirect", None, Some(status.as_u16())),
+        };
+        Self {
+            project: &route.project,
+            environment: &route.environment,
+            prefix: &route.prefix,
+            mode: "api",
+            action,
+            upstream,
+            status,
+            auth: auth(route.auth),
+            methods: route.methods.as_ref().map(|methods| methods.iter().map(http::Method::as_str).collect()),
+            signed: route.sign.as_ref().is_some_and(|sign| sign.scheme.is_some()),
+            payload: route.payload.iter().map(|(name, _)| name.as_str()).collect(),
+            file: &route.file,
+            line: route.line,
+        }
+    }
+}
+
+fn auth(auth: Auth) -> &'static str {
+    match auth {
+        Auth::Required => "required",
+        Auth::Optional => "optional",
+        Auth::None => "none",
+    }
+}
