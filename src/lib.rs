@@ -17,8 +17,10 @@
 //! notices it, [`config`] reads it, [`table`] compiles it, one atomic store publishes it.
 
 pub mod admin;
+pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod demo;
 pub mod diagnostic;
 pub mod exit;
 pub mod id;
@@ -28,4 +30,5 @@ pub mod private;
 pub mod proxy;
 pub mod reload;
 pub mod secret;
+pub mod server;
 pub mod table;

@@ -1,0 +1,242 @@
+//! The composition root: the only place that sees every module. It loads, binds, starts, waits for signals, and stops.
+//!
+//! Order matters: the configuration is judged before anything is bound (exit 78), every socket is bound before anything is
+//! served (exit 1), and readiness comes last. On the way out it is the other way round.
+
+pub mod banner;
+pub mod process;
+mod stop;
+
+use std::net::SocketAddr;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use crate::admin::token::{AdminToken, TokenError};
+use crate::admin::{self, Parts};
+use crate::clock;
+use crate::config::render;
+use crate::exit;
+use crate::observe::{Observer, log as process_log, systemd};
+use crate::private::{self, DirectoryError};
+use crate::proxy::{self, Engine, Listening, Resolver, Workers};
+use crate::reload::watch::Watch;
+use crate::reload::{self, Environment, Failure, Reloader, Trigger};
+use crate::table::Table;
+
+use process::PidFile;
+use stop::{Asked, Signals};
+
+/// How long log lines may take to reach their file when the process ends.
+const LAST_LINES: Duration = Duration::from_secs(2);
+
+/// What to serve.
+pub enum Source {
+    /// A file, watched.
+    File(PathBuf),
+    /// A text that has no file; writes nothing.
+    QuickStart {
+        /// YAML.
+        text: String,
+        /// Whether there is an admin listener.
+        admin: bool,
+    },
+}
+
+impl Source {
+    fn has_admin(&self) -> bool {
+        match self {
+            Self::File(_) => true,
+            Self::QuickStart { admin, .. } => *admin,
+        }
+    }
+}
+
+/// Why the process could not start.
+#[derive(Debug, thiserror::Error)]
+enum StartError {
+    #[error("{0}")]
+    Bind(#[from] proxy::BindError),
+    #[error("admin: {0}")]
+    Admin(#[from] admin::BindError),
+    #[error("admin: {0}")]
+    Token(#[from] TokenError),
+    #[error("{key}: {source}")]
+    Directory { key: &'static str, source: DirectoryError },
+    #[error("logging: {0}")]
+    Logs(std::io::Error),
+    #[error("the system has no thread, timer or signal handler left: {0}")]
+    System(std::io::Error),
+    #[error("no trusted CA certificates can be read: {0} (install `ca-certificates`, or set SSL_CERT_FILE)")]
+    Trust(String),
+}
+
+/// Serves until told to stop; returns the exit code.
+pub fn run(source: Source, variables: Environment) -> u8 {
+    let reloader = match load(&source, variables) {
+        Ok(reloader) => reloader,
+        Err(failure) => return refuse(&failure),
+    };
+    match serve(&source, reloader) {
+        Ok(()) => exit::OK,
+        Err(error) => {
+            banner::say(&format!("countersign: can't start: {error}"));
+            exit::FAILED
+        }
+    }
+}
+
+fn load(source: &Source, variables: Environment) -> Result<Arc<Reloader>, Box<Failure>> {
+    match source {
+        Source::File(path) => Reloader::start(path, variables),
+        Source::QuickStart { text, .. } => Reloader::start_text("command line", text, &PathBuf::from("."), variables),
+    }
+}
+
+/// Says everything that is wrong with the configuration.
+fn refuse(failure: &Failure) -> u8 {
+    let color = std::io::IsTerminal::is_terminal(&std::io::stderr());
+    banner::say(&render::human(&failure.sources, &failure.diagnostics, color));
+    let errors = failure.diagnostics.iter().filter(|diagnostic| diagnostic.is_error()).count();
+    banner::say(&format!("countersign: not started: {errors} error(s) in the configuration"));
+    exit::CONFIG
+}
+
+/// Everything that runs, in the order in which it is stopped.
+struct Running {
+    listening: Listening,
+    admin: Option<admin::Running>,
+    _watch: Option<Watch>,
+    workers: Arc<Workers>,
+    observer: Arc<Observer>,
+    _pid: Option<PidFile>,
+}
+
+fn serve(source: &Source, reloader: Arc<Reloader>) -> Result<(), StartError> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(StartError::System)?;
+    let mut signals = {
+        let _entered = runtime.enter();
+        Signals::listen().map_err(StartError::System)?
+    };
+    let table = reloader.current();
+    let running = start(source, &reloader, &table)?;
+    systemd::ready(&format!("generation {}, {} routes", table.generation, table.routes.len()));
+    let patience = runtime.block_on(follow(&mut signals, &reloader, &running.observer));
+    finish(runtime, running, signals, patience.then_some(table.server.drain_timeout));
+    Ok(())
+}
+
+fn start(source: &Source, reloader: &Arc<Reloader>, table: &Table) -> Result<Running, StartError> {
+    let log = process_log::install().map_err(StartError::Logs)?;
+    let observer = Observer::new(&reload::logging::settings(&table.logging), Some(log)).map_err(StartError::Logs)?;
+    let observer = Arc::new(observer);
+    for note in process::prepare(table.server.max_connections) {
+        log::warn!("{note}");
+    }
+    let bound = proxy::bind(&table.listeners)?;
+    let admin = if source.has_admin() { Some(admin::bind(table.admin.address.value)?) } else { None };
+    let token = admin.as_ref().map(|_| token(source, table)).transpose()?;
+    let pid = writable(source, table)?;
+    reloader.observe(Arc::clone(&observer));
+    let threads = table.server.threads.unwrap_or_else(cores);
+    let workers = Arc::new(Workers::start(threads).map_err(StartError::System)?);
+    let engine = engine(reloader, &observer, table, threads)?;
+    let addresses: Vec<(String, SocketAddr)> =
+        bound.iter().map(|bound| (bound.name().to_owned(), bound.address)).collect();
+    let admin_address = admin.as_ref().and_then(|admin| admin.local_addr().ok());
+    banner::announce(&addresses, admin_address, table);
+    let started_at = clock::unix_millis();
+    let listening = Listening::start(bound, &engine, &workers, table.server.max_connections);
+    observer.live.ready.store(true, Ordering::Release);
+    let admin = match admin.zip(token) {
+        Some((listener, token)) => {
+            let (reloader, observer) = (Arc::clone(reloader), Arc::clone(&observer));
+            let parts = Parts { reloader, observer, token, listeners: addresses, started_at };
+            Some(admin::start(listener, parts).map_err(StartError::System)?)
+        }
+        None => None,
+    };
+    let watch = match source {
+        Source::File(_) => Some(Watch::start(Arc::clone(reloader)).map_err(StartError::System)?),
+        Source::QuickStart { .. } => None,
+    };
+    Ok(Running { listening, admin, _watch: watch, workers, observer, _pid: pid })
+}
+
+/// The admin listener's token: from the state directory, or, where nothing may be written, one for this run.
+fn token(source: &Source, table: &Table) -> Result<AdminToken, TokenError> {
+    match source {
+        Source::File(_) => AdminToken::open(&table.admin.state_dir),
+        Source::QuickStart { .. } => {
+            let token = AdminToken::fresh()?;
+            banner::say(&format!("  admin token for this run: {}", token.expose()));
+            Ok(token)
+        }
+    }
+}
+
+/// The places that a file's configuration writes to; a quick start writes nowhere.
+fn writable(source: &Source, table: &Table) -> Result<Option<PidFile>, StartError> {
+    if matches!(source, Source::QuickStart { .. }) {
+        return Ok(None);
+    }
+    private::directory(&table.tokens_dir).map_err(|source| StartError::Directory { key: "tokens_dir", source })?;
+    PidFile::write(table.server.runtime_dir.as_deref())
+        .map_err(|source| StartError::Directory { key: "server.runtime_dir", source })
+}
+
+/// Pingora reads the system's trust store when its connector is made, and panics without one.
+fn engine(
+    reloader: &Arc<Reloader>,
+    observer: &Arc<Observer>,
+    table: &Table,
+    threads: usize,
+) -> Result<Arc<Engine>, StartError> {
+    let made = catch_unwind(AssertUnwindSafe(|| {
+        Engine::new(reloader.tables(), Arc::clone(observer), Resolver::new(&table.server), threads)
+    }));
+    made.map_err(|panic| {
+        let text = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
+        StartError::Trust(text.unwrap_or("unknown").to_owned())
+    })
+}
+
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
+}
+
+/// Does what signals ask for, until one asks for the end. Returns whether requests may finish first.
+async fn follow(signals: &mut Signals, reloader: &Arc<Reloader>, observer: &Arc<Observer>) -> bool {
+    loop {
+        match signals.next().await {
+            Asked::Exit => return false,
+            Asked::Drain => return true,
+            Asked::ReopenLogs => observer.reopen(),
+            Asked::Reload => {
+                let reloader = Arc::clone(reloader);
+                drop(tokio::task::spawn_blocking(move || reloader.reload(Trigger::Signal)));
+            }
+        }
+    }
+}
+
+fn finish(runtime: tokio::runtime::Runtime, running: Running, mut signals: Signals, patience: Option<Duration>) {
+    let Running { listening, admin, workers, observer, .. } = running;
+    observer.live.draining.store(true, Ordering::Release);
+    systemd::stopping("draining");
+    let in_flight = observer.live.in_flight.load(Ordering::Acquire);
+    log::info!("stopping: {in_flight} request(s) in flight");
+    runtime.block_on(async {
+        match patience {
+            Some(patience) => stop::drain(&listening, &observer.live, &mut signals, patience).await,
+            None => stop::cut(&listening, &observer.live).await,
+        }
+    });
+    drop(admin);
+    workers.stop();
+    log::info!("stopped");
+    observer.flush(LAST_LINES);
+    runtime.shutdown_timeout(Duration::from_millis(100));
+}
