@@ -1,0 +1,112 @@
+//! What is shipped to be read or started is true: every file in `conf/` and every YAML block marked `yaml complete` in the
+//! README and in `docs/` loads and compiles, without so much as a warning. Secrets that they name are put in their places.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use countersign::config::{Loading, load, load_text, render};
+use countersign::table::compile::{Stamp, compile};
+
+/// A secret of its own for each name: two clients may not have one token.
+fn secret(name: &str) -> String {
+    let own: String = name.chars().filter(char::is_ascii_alphanumeric).collect();
+    format!("0123456789abcdef0123456789abcdef{own}")
+}
+
+/// Variables that a document leaves to the reader are secrets; those with a default keep it.
+fn variable(name: &str) -> Option<String> {
+    name.ends_with("_TOKEN").then(|| secret(name))
+}
+
+fn no_variable(_: &str) -> Option<String> {
+    None
+}
+
+fn read(path: &Path) -> String {
+    fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+fn files(directory: &str, ending: &str) -> Vec<PathBuf> {
+    let listed = fs::read_dir(directory).unwrap_or_else(|error| panic!("{directory}: {error}"));
+    let mut found: Vec<PathBuf> = listed.map(|entry| entry.unwrap().path()).collect();
+    found.retain(|path| path.extension().is_some_and(|extension| extension == ending));
+    found.sort();
+    assert!(!found.is_empty(), "no .{ending} in {directory}");
+    found
+}
+
+/// Everything that `check --strict` would say, as text; empty when it holds.
+fn complaints(loading: Loading) -> String {
+    let mut text = render::human(&loading.sources, &loading.diagnostics, false);
+    match loading.model {
+        Some(model) => {
+            let stamp = Stamp { generation: 1, sha256: loading.sha256, now: 0 };
+            let compiled = compile(model, &loading.sources, stamp, None);
+            text.push_str(&render::human(&loading.sources, &compiled.diagnostics, false));
+            assert!(compiled.table.is_some() || !text.is_empty(), "refused without a reason");
+        }
+        None => assert!(!text.is_empty(), "refused without a reason"),
+    }
+    text
+}
+
+/// Makes every file that `file:…` names, as the documentation tells the operator to.
+fn make_secrets(text: &str, directory: &Path) {
+    for (start, _) in text.match_indices("file:") {
+        let end = |c: char| c.is_whitespace() || "\",}'".contains(c);
+        let name = text[start + 5..].split(end).next().unwrap_or_default();
+        // A key such as `file: access.log` is no reference.
+        if name.is_empty() {
+            continue;
+        }
+        let path = directory.join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(&path, secret(name)).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+    }
+}
+
+/// The blocks that say `yaml complete`, with the line at which they begin.
+fn complete_blocks(page: &str) -> Vec<(usize, String)> {
+    let mut blocks = Vec::new();
+    let mut lines = page.lines().enumerate();
+    while let Some((number, line)) = lines.next() {
+        if line.trim() == "```yaml complete" {
+            let block: Vec<&str> = lines.by_ref().map(|(_, line)| line).take_while(|line| *line != "```").collect();
+            blocks.push((number + 2, block.join("\n")));
+        }
+    }
+    blocks
+}
+
+#[test]
+fn every_configuration_that_is_shipped_holds_strictly() {
+    for shipped in files("conf", "yaml") {
+        let directory = tempfile::tempdir().unwrap();
+        let conf = directory.path().join("conf");
+        fs::create_dir(&conf).unwrap();
+        let text = read(&shipped);
+        let path = conf.join(shipped.file_name().unwrap());
+        fs::write(&path, &text).unwrap();
+        make_secrets(&text, &conf);
+        assert_eq!(complaints(load(&path, &no_variable)), "", "{}", shipped.display());
+    }
+}
+
+#[test]
+fn every_complete_example_in_the_documentation_holds_strictly() {
+    let mut pages = files("docs", "md");
+    pages.push(PathBuf::from("README.md"));
+    let mut seen = 0;
+    for page in pages {
+        for (line, block) in complete_blocks(&read(&page)) {
+            let directory = tempfile::tempdir().unwrap();
+            let place = format!("{}:{line}", page.display());
+            make_secrets(&block, directory.path());
+            assert_eq!(complaints(load_text(&place, &block, directory.path(), &variable)), "", "{place}");
+            seen += 1;
+        }
+    }
+    assert!(seen >= 3, "only {seen} complete examples: is the fence still `yaml complete`?");
+}

@@ -1,0 +1,30 @@
+//! Everything with a socket, in one binary: the real `countersign` as a process against scripted origins, real nginx,
+//! real curl and real SDKs. `support` holds the fixtures; each further module is one subject, and reads as prose.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    reason = "a test that cannot go on should fail there and then, and print what it saw"
+)]
+#![allow(dead_code, reason = "fixtures offer a little more than today's tests use")]
+
+mod support;
+
+mod admin;
+#[path = "../architecture.rs"]
+mod architecture;
+mod documents;
+mod explain;
+mod fixtures;
+mod http_cases;
+mod lifecycle;
+mod logs;
+mod real;
+mod reload;
+mod routing;
+mod signing;
+mod streaming;
+mod upstream_tls;

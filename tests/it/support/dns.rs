@@ -1,0 +1,71 @@
+//! A name server of the tests' own on 127.0.0.1, so that no test asks the world.
+
+use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
+
+/// Answers A queries for the names it knows and NXDOMAIN for all others.
+pub struct Dns {
+    pub address: SocketAddr,
+    pub queries: Arc<AtomicUsize>,
+    stop: Arc<AtomicBool>,
+}
+
+impl Dns {
+    /// Knows these names; one that occurs twice has two addresses.
+    pub fn start(names: &'static [(&'static str, Ipv4Addr)]) -> Self {
+        let socket = UdpSocket::bind("127.0.0.1:0").expect("bind a name server");
+        let address = socket.local_addr().expect("an address");
+        socket.set_read_timeout(Some(Duration::from_millis(200))).expect("a timeout");
+        let (stop, queries) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
+        let (stopped, counted) = (Arc::clone(&stop), Arc::clone(&queries));
+        std::thread::spawn(move || {
+            let mut packet = [0u8; 1500];
+            while !stopped.load(Ordering::SeqCst) {
+                if let Ok((count, from)) = socket.recv_from(&mut packet) {
+                    counted.fetch_add(1, Ordering::SeqCst);
+                    let _ = socket.send_to(&answer(&packet[..count], names), from);
+                }
+            }
+        });
+        Self { address, queries, stop }
+    }
+}
+
+impl Drop for Dns {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::SeqCst);
+    }
+}
+
+/// RFC 1035 §4: the question comes back with the answer, if there is one.
+fn answer(query: &[u8], names: &[(&str, Ipv4Addr)]) -> Vec<u8> {
+    let Some((name, end)) = name(query) else { return Vec::new() };
+    let kind = query.get(end..end + 2).map_or(0, |kind| u16::from_be_bytes([kind[0], kind[1]]));
+    let known: Vec<_> = names.iter().filter(|(own, _)| *own == name).collect();
+    let addresses: Vec<_> = known.iter().filter(|_| kind == 1).map(|(_, address)| *address).collect();
+    let code = if known.is_empty() { 3 } else { 0 };
+    let count = u8::try_from(addresses.len()).expect("a few addresses");
+    let mut out = query[..2].to_vec();
+    out.extend_from_slice(&[0x81, 0x80 | code, 0, 1, 0, count, 0, 0, 0, 0]);
+    out.extend_from_slice(&query[12..end + 4]);
+    for address in addresses {
+        out.extend_from_slice(&[0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 1, 0, 4]);
+        out.extend_from_slice(&address.octets());
+    }
+    out
+}
+
+/// The question's name, lower case, and where it ends.
+fn name(query: &[u8]) -> Option<(String, usize)> {
+    let (mut labels, mut at) = (Vec::new(), 12);
+    loop {
+        let length = usize::from(*query.get(at)?);
+        if length == 0 {
+            return Some((labels.join("."), at + 1)).filter(|(_, end)| query.len() >= end + 4);
+        }
+        labels.push(String::from_utf8_lossy(query.get(at + 1..at + 1 + length)?).to_ascii_lowercase());
+        at += 1 + length;
+    }
+}
