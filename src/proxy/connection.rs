@@ -26,6 +26,7 @@ use super::listener::ListenerInfo;
 use super::transport::Transport;
 use crate::policy::chunked::ChunkScanner;
 use crate::policy::head::Framing;
+use crate::table::route::Timeouts;
 
 /// Writes up to this size are held until the connection goes idle or more comes.
 const HOLD: usize = 16 * 1024;
@@ -64,29 +65,11 @@ pub struct Wire {
     arrived: bool,
     begun: bool,
     upgraded: bool,
-    timeouts: Waits,
+    timeouts: Timeouts,
     write_stalled: Option<Instant>,
     read_stalled: Option<Instant>,
     upstream_due: Option<(Instant, Silence)>,
     waker: Option<Waker>,
-}
-
-/// How long one request may wait for what.
-#[derive(Clone, Copy, Debug)]
-pub struct Waits {
-    /// The client sends or reads nothing while it is its turn.
-    pub send: Duration,
-    /// The upstream says nothing after the request was sent.
-    pub first_byte: Duration,
-    /// The upstream says nothing in the middle of its response.
-    pub idle: Duration,
-}
-
-impl Default for Waits {
-    fn default() -> Self {
-        let timeouts = crate::table::route::Timeouts::default();
-        Self { send: timeouts.send, first_byte: timeouts.first_byte, idle: timeouts.idle }
-    }
 }
 
 /// What Pingora may still read of the request being served.
@@ -146,7 +129,7 @@ impl Connection {
                 arrived: false,
                 begun: false,
                 upgraded: false,
-                timeouts: Waits::default(),
+                timeouts: Timeouts::default(),
                 write_stalled: None,
                 read_stalled: None,
                 upstream_due: None,
@@ -236,7 +219,7 @@ impl Wire {
         self.read_stalled = None;
         self.write_stalled = None;
         self.upstream_due = None;
-        self.timeouts = Waits::default();
+        self.timeouts = Timeouts::default();
         self.release();
     }
 
@@ -251,8 +234,8 @@ impl Wire {
     }
 
     /// The route's patience.
-    pub fn wait_by(&mut self, waits: Waits) {
-        self.timeouts = waits;
+    pub fn wait_by(&mut self, timeouts: Timeouts) {
+        self.timeouts = timeouts;
     }
 
     /// The request's body has been read to its end: what follows belongs to the next request.

@@ -12,7 +12,7 @@ use http::{HeaderMap, StatusCode, Version, header};
 use pingora_http::RequestHeader;
 use pingora_proxy::Session;
 
-use super::connection::Connection;
+use super::connection::{Connection, Fault};
 use super::engine::Shared;
 use super::failure::{self, Failure};
 use super::peer::Leased;
@@ -20,7 +20,7 @@ use super::respond::{self, Problem, RequestLine};
 use crate::clock;
 use crate::id::RequestId;
 use crate::observe::event::{End, RequestEnd};
-use crate::table::route::Action;
+use crate::table::route::Forward;
 use crate::table::{Admitted, Route, Table};
 
 /// One request.
@@ -115,6 +115,22 @@ impl Context {
         self.head = Some(head);
     }
 
+    /// Every policy has admitted it.
+    pub fn admit(&mut self, admitted: Admitted) {
+        self.route = Some(Arc::clone(&admitted.route));
+        self.admitted = Some(admitted);
+    }
+
+    /// Where its route forwards to.
+    pub fn forward(&self) -> Option<&Forward> {
+        self.route.as_ref()?.forward()
+    }
+
+    /// What its connection found out.
+    pub fn fault(&self) -> Option<Fault> {
+        self.connection.as_ref()?.wire().fault()
+    }
+
     /// The response head goes out now.
     pub fn answering(&mut self) {
         self.first_byte.get_or_insert_with(|| self.started.elapsed());
@@ -166,8 +182,7 @@ impl Context {
     fn emit(&self, facts: &Facts<'_>, status: u16, bytes_in: u64, bytes_out: u64) {
         let route = self.route.as_deref();
         let admitted = self.admitted.as_ref();
-        let upstream =
-            self.leased.as_ref().and_then(|_| forward_of(route)).map_or("", |forward| &*forward.upstream.name);
+        let upstream = self.leased.as_ref().and(self.forward()).map_or("", |forward| &*forward.upstream.name);
         let peer = self.connection.as_ref().map(|connection| connection.peer.ip().to_canonical());
         let event = RequestEnd {
             started: self.started_at,
@@ -235,13 +250,6 @@ impl Drop for Context {
         }
         live.in_flight.fetch_sub(1, Ordering::AcqRel);
         live.ended.notify_waiters();
-    }
-}
-
-fn forward_of(route: Option<&Route>) -> Option<&crate::table::route::Forward> {
-    match &route?.action {
-        Action::Forward(forward) => Some(forward),
-        _ => None,
     }
 }
 

@@ -10,7 +10,7 @@ use pingora_core::server::configuration::ServerConf;
 use pingora_proxy::HttpProxy;
 
 use super::context::Context;
-use super::gateway::{Gateway, forward};
+use super::gateway::Gateway;
 use super::peer::Peers;
 use super::resolve::Resolver;
 use crate::observe::Observer;
@@ -37,8 +37,7 @@ pub struct Engine {
 #[derive(Debug)]
 pub struct Shared {
     tables: Tables,
-    /// Metrics and logs.
-    pub observer: Arc<Observer>,
+    observer: Arc<Observer>,
     /// Who chooses.
     pub peers: Peers,
 }
@@ -61,7 +60,7 @@ impl Shared {
 
     /// Counts what became of an attempt. What the client broke off says nothing about the upstream.
     pub fn count_attempt(&self, ctx: &Context) {
-        let (Some(forward), Some(leased)) = (forward(ctx), &ctx.leased) else { return };
+        let (Some(forward), Some(leased)) = (ctx.forward(), &ctx.leased) else { return };
         let status = ctx.upstream_status.map(|status| status.as_u16());
         let at_fault = ctx.failure.as_ref().is_some_and(|failure| failure.code.starts_with("upstream_"));
         if status.is_some() || at_fault {
@@ -72,7 +71,7 @@ impl Shared {
     /// Counts an attempt that is followed by another.
     pub fn note_retry(&self, error: &Error, reason: &'static str, ctx: &Context) {
         if error.retry()
-            && let Some(forward) = forward(ctx)
+            && let Some(forward) = ctx.forward()
         {
             self.observer.metrics.upstream_series(&forward.upstream.name).retried(reason);
         }

@@ -13,7 +13,7 @@ use pingora_core::{Error, ErrorType, Result};
 use pingora_http::{RequestHeader, ResponseHeader};
 use pingora_proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
 
-use super::connection::{Connection, Waits};
+use super::connection::Connection;
 use super::context::Context;
 use super::engine::Shared;
 use super::failure::{self, Failure};
@@ -25,7 +25,6 @@ use crate::clock;
 use crate::observe::event::End;
 use crate::policy::request_gate::{self, Gate, RequestView};
 use crate::policy::response_gate::{self, Verdict};
-use crate::table::route::Forward;
 use crate::table::{Action, Decision, NoTrace, Refusal, rewrite};
 
 /// How long the rest of a request's body is read and forgotten so that its connection can go on.
@@ -80,18 +79,12 @@ impl ProxyHttp for Gateway {
         };
         match step {
             Step::Forward(admitted) => {
-                connection.wire().wait_by(Waits {
-                    send: admitted.route.timeouts.send,
-                    first_byte: admitted.route.timeouts.first_byte,
-                    idle: admitted.route.timeouts.idle,
-                });
-                ctx.route = Some(Arc::clone(&admitted.route));
-                ctx.admitted = Some(admitted);
+                connection.wire().wait_by(admitted.route.timeouts);
+                ctx.admit(admitted);
                 Ok(false)
             }
             Step::Local(admitted, answer) => {
-                ctx.route = Some(Arc::clone(&admitted.route));
-                ctx.admitted = Some(admitted);
+                ctx.admit(admitted);
                 ctx.answering();
                 answer.send(session).await.map(|()| true)
             }
@@ -150,9 +143,9 @@ impl ProxyHttp for Gateway {
         ctx: &mut Self::CTX,
     ) -> Result<()> {
         ctx.reused = Some(reused);
-        if let Some(forward) = forward(ctx) {
+        if let Some(forward) = ctx.forward() {
             let took = if reused { None } else { ctx.connecting.map(|since| since.elapsed()) };
-            self.0.observer.metrics.upstream_connection(&forward.upstream.name, took);
+            self.0.observer().metrics.upstream_connection(&forward.upstream.name, took);
         }
         Ok(())
     }
@@ -320,7 +313,7 @@ impl ProxyHttp for Gateway {
     }
 
     async fn fail_to_proxy(&self, session: &mut Session, error: &Error, ctx: &mut Self::CTX) -> FailToProxy {
-        let fault = ctx.connection.as_ref().and_then(|connection| connection.wire().fault());
+        let fault = ctx.fault();
         let failure = ctx.failure.get_or_insert_with(|| failure::of(error, fault)).clone();
         if ctx.detail.is_empty() {
             ctx.detail = failure::describe(error);
@@ -348,7 +341,7 @@ impl ProxyHttp for Gateway {
         if let Some(error) = error
             && ctx.failure.is_none()
         {
-            let fault = ctx.connection.as_ref().and_then(|connection| connection.wire().fault());
+            let fault = ctx.fault();
             ctx.failure = Some(failure::of(error, fault));
         }
         self.0.count_attempt(ctx);
@@ -405,13 +398,6 @@ fn view<'a>(request: &'a RequestHeader, connection: &Connection) -> Result<Reque
         peer: connection.peer.ip().to_canonical(),
         tls: false,
     })
-}
-
-pub fn forward(ctx: &Context) -> Option<&Forward> {
-    match &ctx.route.as_ref()?.action {
-        Action::Forward(forward) => Some(forward),
-        _ => None,
-    }
 }
 
 async fn refuse(session: &mut Session, ctx: &mut Context, refusal: Refusal) -> Result<()> {

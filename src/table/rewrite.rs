@@ -23,7 +23,7 @@ use crate::policy::{forward, host, path};
 
 use super::Table;
 use super::decide::{Admitted, max_forwards};
-use super::route::{Action, Forward, HostChoice, Route, Sign, UsernameEncoding};
+use super::route::{HostChoice, Route, Sign, UsernameEncoding};
 use super::upstream::Endpoint;
 
 /// The changes to the head of one attempt.
@@ -138,15 +138,8 @@ impl Plan {
     }
 }
 
-fn forward_of(route: &Route) -> Option<&Forward> {
-    match &route.action {
-        Action::Forward(forward) => Some(forward),
-        Action::Respond { .. } | Action::Redirect { .. } => None,
-    }
-}
-
 fn target(route: &Route, canonical: &Canonical<'_>) -> String {
-    let mut target = match forward_of(route).and_then(|forward| forward.base_path.as_deref()) {
+    let mut target = match route.forward().and_then(|forward| forward.base_path.as_deref()) {
         Some(base) => path::join(base, path::rest(canonical.raw_path, &canonical.path, route.prefix_len())),
         None => canonical.raw_path.to_owned(),
     };
@@ -164,7 +157,7 @@ fn host_sent(
     canonical: &Canonical<'_>,
     endpoint: &Endpoint,
 ) -> Option<HeaderValue> {
-    match &forward_of(route)?.host {
+    match &route.forward()?.host {
         HostChoice::Fixed(value) => Some(value.clone()),
         HostChoice::Endpoint => Some(endpoint.authority.clone()),
         HostChoice::Client => asked_host(request, canonical),

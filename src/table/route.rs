@@ -149,6 +149,14 @@ pub struct Edits {
 }
 
 impl Route {
+    /// Where it forwards to, if that is what it does.
+    pub fn forward(&self) -> Option<&Forward> {
+        match &self.action {
+            Action::Forward(forward) => Some(forward),
+            Action::Respond { .. } | Action::Redirect { .. } => None,
+        }
+    }
+
     /// Whether an address may use it.
     pub fn admits(&self, address: IpAddr) -> bool {
         self.access.admits(address)

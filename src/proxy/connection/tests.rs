@@ -6,9 +6,10 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 
-use super::{Connection, Fault, HOLD, READ_AHEAD, Silence, Waits};
+use super::{Connection, Fault, HOLD, READ_AHEAD, Silence};
 use crate::policy::head::Framing;
 use crate::proxy::listener::ListenerInfo;
+use crate::table::route::Timeouts;
 
 async fn pair() -> (TcpStream, Arc<Connection>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -146,8 +147,7 @@ async fn the_clients_end_is_seen_while_nothing_is_to_be_read() {
 async fn an_upstream_that_is_silent_becomes_due_and_a_word_of_it_starts_the_clock_anew() {
     let (_client, connection) = pair().await;
     let mut wire = connection.wire();
-    let waits =
-        Waits { send: Duration::from_secs(9), first_byte: Duration::from_secs(5), idle: Duration::from_secs(7) };
+    let waits = Timeouts { first_byte: Duration::from_secs(5), idle: Duration::from_secs(7), ..Timeouts::default() };
     wire.wait_by(waits);
     wire.await_first_byte();
     let now = tokio::time::Instant::now();
