@@ -40,6 +40,7 @@ fn gates(c: &mut Criterion) {
         version: Version::HTTP_11,
         peer: IpAddr::from([198, 51, 100, 7]),
         tls: false,
+        certificate: None,
     };
     c.bench_function("request_gate", |b| b.iter(|| judge(black_box(&request))));
 }

@@ -4,9 +4,9 @@
 //!
 //! | floor | modules | what it may know |
 //! | --- | --- | --- |
-//! | words | [`id`], [`clock`], [`secret`], [`private`], [`diagnostic`], [`mod@exit`], [`observe`] | nothing above |
-//! | mechanisms | [`config`], [`policy`] | words; never each other |
-//! | snapshot | [`table`] | config, policy |
+//! | words | [`id`], [`clock`], [`secret`], [`private`], [`diagnostic`], [`mod@exit`], [`follow`], [`observe`] | nothing above |
+//! | mechanisms | [`config`], [`policy`], [`tls`] | words; never each other |
+//! | snapshot | [`table`] | config, policy, tls |
 //! | services | [`reload`], [`proxy`] | table; never each other, and `proxy` never `config` |
 //! | control plane | [`admin`] | everything below but `proxy` |
 //! | composition | [`server`] | everything: the only place that sees every module |
@@ -23,6 +23,7 @@ pub mod config;
 pub mod demo;
 pub mod diagnostic;
 pub mod exit;
+pub mod follow;
 pub mod id;
 pub mod observe;
 pub mod policy;
@@ -32,3 +33,4 @@ pub mod reload;
 pub mod secret;
 pub mod server;
 pub mod table;
+pub mod tls;

@@ -6,10 +6,11 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 /// Words: the ground floor, and whom each may know there.
-const WORDS: [(&str, &[&str]); 7] = [
+const WORDS: [(&str, &[&str]); 8] = [
     ("clock", &[]),
     ("diagnostic", &[]),
     ("exit", &[]),
+    ("follow", &[]),
     ("id", &["clock"]),
     ("private", &[]),
     ("secret", &[]),
@@ -17,16 +18,17 @@ const WORDS: [(&str, &[&str]); 7] = [
 ];
 
 /// The other floors: what each may import beside itself and the words.
-const FLOORS: [(&str, &[&str]); 9] = [
+const FLOORS: [(&str, &[&str]); 10] = [
     ("config", &[]),
     ("policy", &[]),
+    ("tls", &[]),
     ("demo", &[]),
-    ("table", &["config", "policy"]),
+    ("table", &["config", "policy", "tls"]),
     ("reload", &["table", "config", "policy"]),
-    ("proxy", &["table", "policy"]),
+    ("proxy", &["table", "policy", "tls"]),
     ("admin", &["reload", "table", "config", "policy"]),
-    ("server", &["admin", "reload", "proxy", "table", "config", "policy", "demo"]),
-    ("cli", &["server", "admin", "reload", "proxy", "table", "config", "policy", "demo"]),
+    ("server", &["admin", "reload", "proxy", "table", "config", "policy", "tls", "demo"]),
+    ("cli", &["server", "admin", "reload", "proxy", "table", "config", "policy", "tls", "demo"]),
 ];
 
 /// Whether `module` stands where it may import `import`; `None`: it has no floor yet.

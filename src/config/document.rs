@@ -226,6 +226,7 @@ impl Parts {
             server: self.server.unwrap_or_else(server::default),
             logging: self.logging.unwrap_or_else(logging::default),
             listeners: self.listeners,
+            acme: None,
             admin: self.admin.unwrap_or_else(|| admin::default(dir, start)),
             upstreams: self.upstreams,
             tokens_dir: self.tokens_dir.unwrap_or_else(|| dir.join("../tokens")),

@@ -1,6 +1,10 @@
 //! The configuration exactly as written: typed, positioned, with defaults filled in; nothing resolved yet.
 //! Names are still names here. `table::compile` turns it into what runs.
 
+mod balance;
+mod listener;
+mod policies;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -9,6 +13,12 @@ use ipnet::IpNet;
 
 use crate::diagnostic::{Pos, Spanned};
 use crate::secret::Secret;
+
+pub use balance::{Balance, Eject, HashOn, Health, Http2};
+pub use listener::{Acme, CertificateFiles, ListenerTls, TlsVersion};
+pub use policies::{
+    Coding, Cors, Files, HeaderIdentity, IdentitySource, Limits, Origins, Pages, Per, Rate, Retry, RetryOn,
+};
 
 /// Everything that one configuration (with its includes) says.
 #[derive(Clone, Debug)]
@@ -19,6 +29,8 @@ pub struct Model {
     pub logging: Logging,
     /// In the order written; never empty.
     pub listeners: Vec<Listener>,
+    /// Certificates that are obtained; none.
+    pub acme: Option<Acme>,
     /// The second listener.
     pub admin: Admin,
     /// Named groups; routes name them by [`Target::Group`], which the compiler resolves.
@@ -137,6 +149,16 @@ pub struct Listener {
     pub idle_timeout: Duration,
     /// Bytes of the whole request head, 1 KiB to 1 MiB; 32 KiB.
     pub max_header_size: usize,
+    /// `None`: in the clear.
+    pub tls: Option<ListenerTls>,
+    /// HTTP/2 over TLS, if ALPN agrees on it; true.
+    pub http2: bool,
+    /// HTTP/2 in the clear, by prior knowledge; false.
+    pub h2c: bool,
+    /// Everything but ACME challenges is sent to https with 308; false.
+    pub redirect_to_https: bool,
+    /// A PROXY header is required, and believed from `server.trusted_proxies` only; false.
+    pub proxy_protocol: bool,
 }
 
 /// `admin`: the second listener; read at start, but `allow`, `hosts` and `metrics`.
@@ -152,6 +174,8 @@ pub struct Admin {
     pub metrics_allow: Vec<IpNet>,
     /// Where `admin.token` is kept; `../state` beside the first file unless written.
     pub state_dir: PathBuf,
+    /// htpasswd: who may log in beside the bearer of the token; nobody.
+    pub users_file: Option<Spanned<PathBuf>>,
 }
 
 /// One of `upstreams`: a named group.
@@ -167,6 +191,16 @@ pub struct Group {
     pub tls: UpstreamTls,
     /// How long an idle connection is kept for reuse; 55 seconds.
     pub keepalive_idle: Duration,
+    /// How many of them; `None`: as many as were needed.
+    pub max_idle: Option<usize>,
+    /// How an endpoint is chosen.
+    pub balance: Balance,
+    /// Active health checks; none.
+    pub health: Option<Health>,
+    /// Passive ejection; none.
+    pub eject: Option<Eject>,
+    /// Over TLS; auto.
+    pub http2: Http2,
 }
 
 /// How an upstream is spoken to.
@@ -198,6 +232,8 @@ pub struct UpstreamTls {
     pub ca: Option<Spanned<PathBuf>>,
     /// `false`: any certificate will do; true.
     pub verify: bool,
+    /// What the upstream is shown when it asks; nothing.
+    pub client_certificate: Option<CertificateFiles>,
 }
 
 /// One of `clients`.
@@ -226,9 +262,22 @@ pub enum ClientToken {
     Sha256([u8; 32]),
 }
 
-/// `identity`. Only the source `client` exists so far.
-#[derive(Clone, Debug, Default)]
-pub struct Identity {}
+/// `identity`.
+#[derive(Clone, Debug)]
+pub struct Identity {
+    /// Asked in this order; `[client]`.
+    pub sources: Vec<IdentitySource>,
+    /// For the source `header`; believed from `server.trusted_proxies` only.
+    pub header: Option<HeaderIdentity>,
+    /// For the source `basic`: an htpasswd file.
+    pub basic_users: Option<Spanned<PathBuf>>,
+}
+
+impl Default for Identity {
+    fn default() -> Self {
+        Self { sources: vec![IdentitySource::Client], header: None, basic_users: None }
+    }
+}
 
 /// One of `projects`.
 #[derive(Clone, Debug)]
@@ -247,6 +296,8 @@ pub struct Project {
     pub choose_environment: Vec<ChooseEnvironment>,
     /// How its routes sign.
     pub sign_defaults: SignDefaults,
+    /// What replaces the edge's own error pages.
+    pub pages: Pages,
     /// In the order written.
     pub environments: Vec<Environment>,
 }
@@ -350,6 +401,14 @@ pub struct Route {
     pub response_headers: HeaderEdits,
     /// Of the forwarding.
     pub timeouts: Timeouts,
+    /// How much passes; `None`: everything.
+    pub limits: Option<Limits>,
+    /// When a request is sent again.
+    pub retry: Retry,
+    /// Whose pages may call; `None`: CORS is left to the upstream.
+    pub cors: Option<Cors>,
+    /// How answers may be compressed here; empty: not at all.
+    pub compress: Vec<Coding>,
     /// Where the route's mapping starts in its file.
     pub at: Pos,
 }
@@ -359,6 +418,8 @@ pub struct Route {
 pub enum Action {
     /// An upstream answers.
     Proxy(Proxy),
+    /// Files of this machine.
+    Files(Files),
     /// A fixed answer.
     Respond {
         /// 200 unless written.

@@ -2,6 +2,7 @@
 
 pub mod access;
 pub mod auth;
+pub mod certificate;
 pub mod chunked;
 pub mod forward;
 pub mod head;

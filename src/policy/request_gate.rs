@@ -10,6 +10,7 @@ use std::net::IpAddr;
 use http::header::{CONTENT_LENGTH, EXPECT, HOST, MAX_FORWARDS, TE};
 use http::{HeaderMap, HeaderValue, Method, Version};
 
+use super::certificate::ClientCertificate;
 use super::{host, path};
 
 /// A request head as the data plane or `explain` has it.
@@ -29,6 +30,8 @@ pub struct RequestView<'a> {
     pub peer: IpAddr,
     /// Whether the connection is TLS.
     pub tls: bool,
+    /// What the client showed and the listener verified; `None` without mutual TLS.
+    pub certificate: Option<&'a ClientCertificate>,
 }
 
 /// The one meaning of a request's target.

@@ -397,6 +397,7 @@ fn view<'a>(request: &'a RequestHeader, connection: &Connection) -> Result<Reque
         version: request.version,
         peer: connection.peer.ip().to_canonical(),
         tls: false,
+        certificate: None,
     })
 }
 

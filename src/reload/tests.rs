@@ -16,8 +16,8 @@ use super::*;
 use crate::config::SourceFile;
 use crate::config::model::{
     Access, AccessFormat, Action, Admin, Auth, Dns, Environment as ModelEnvironment, HeaderEdits, Identity, Listener,
-    LogFormat, Logging, Model, Project, QueryLogging, Route, Server, SignDefaults, Timeouts, UpstreamPolicy,
-    UsernameEncoding,
+    LogFormat, Logging, Model, Pages, Project, QueryLogging, Retry, Route, Server, SignDefaults, Timeouts,
+    UpstreamPolicy, UsernameEncoding,
 };
 use crate::diagnostic::{Pos, Spanned};
 
@@ -97,13 +97,20 @@ fn model() -> Model {
             headers_timeout: Duration::from_secs(1),
             idle_timeout: Duration::from_secs(1),
             max_header_size: 32 * 1024,
+            tls: None,
+            http2: true,
+            h2c: false,
+            redirect_to_https: false,
+            proxy_protocol: false,
         }],
+        acme: None,
         admin: Admin {
             address: spanned(any_port),
             allow: vec!["127.0.0.0/8".parse().unwrap()],
             hosts: vec!["edge.internal".to_owned()],
             metrics_allow: vec!["127.0.0.0/8".parse().unwrap()],
             state_dir: "state".into(),
+            users_file: None,
         },
         upstreams: Vec::new(),
         tokens_dir: "tokens".into(),
@@ -134,6 +141,7 @@ fn project() -> Project {
             header_prefix: spanned("x-kms-".to_owned()),
             username_encoding: UsernameEncoding::Percent,
         },
+        pages: Pages::default(),
         environments: vec![ModelEnvironment { name: spanned("production".to_owned()), routes: Vec::new() }],
     }
 }
@@ -151,6 +159,10 @@ fn route(prefix: &str, at: Pos) -> Route {
         request_headers: HeaderEdits::default(),
         response_headers: HeaderEdits::default(),
         timeouts: Timeouts::default(),
+        limits: None,
+        retry: Retry::default(),
+        cors: None,
+        compress: Vec::new(),
         at,
     }
 }

@@ -54,13 +54,20 @@ pub(super) fn model(projects: Vec<Project>) -> Model {
             headers_timeout: Duration::from_secs(10),
             idle_timeout: Duration::from_secs(60),
             max_header_size: 32 << 10,
+            tls: None,
+            http2: true,
+            h2c: false,
+            redirect_to_https: false,
+            proxy_protocol: false,
         }],
+        acme: None,
         admin: Admin {
             address: address("127.0.0.1:9090"),
             allow: Vec::new(),
             hosts: Vec::new(),
             metrics_allow: Vec::new(),
             state_dir: PathBuf::from("state"),
+            users_file: None,
         },
         upstreams: Vec::new(),
         tokens_dir: PathBuf::from("tokens"),
@@ -80,6 +87,7 @@ pub(super) fn project(name: &str, hosts: &[&str], routes: Vec<Route>) -> Project
         environment: text("production"),
         choose_environment: Vec::new(),
         sign_defaults: SignDefaults { header_prefix: text("x-kms-"), username_encoding: UsernameEncoding::Percent },
+        pages: Pages::default(),
         environments: vec![environment("production", routes)],
     }
 }
@@ -140,6 +148,10 @@ pub(super) fn with_action(prefix: &str, action: Action) -> Route {
         request_headers: HeaderEdits::default(),
         response_headers: HeaderEdits::default(),
         timeouts: Timeouts::default(),
+        limits: None,
+        retry: Retry::default(),
+        cors: None,
+        compress: Vec::new(),
         at: at(3),
     }
 }
@@ -168,8 +180,13 @@ pub(super) fn group(name: &str, scheme: Scheme, endpoints: &[(&str, u16, u32)]) 
         name: text(name),
         scheme,
         endpoints: endpoints.iter().map(endpoint).collect(),
-        tls: UpstreamTls { server_name: None, ca: None, verify: true },
+        tls: UpstreamTls { server_name: None, ca: None, verify: true, client_certificate: None },
         keepalive_idle: Duration::from_secs(55),
+        max_idle: None,
+        balance: Balance::default(),
+        health: None,
+        eject: None,
+        http2: Http2::default(),
     }
 }
 
@@ -254,6 +271,7 @@ impl Request {
             version: Version::HTTP_11,
             peer: self.peer,
             tls: false,
+            certificate: None,
         }
     }
 }

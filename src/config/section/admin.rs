@@ -36,6 +36,7 @@ pub fn default(dir: &Path, at: Pos) -> Admin {
         hosts: Vec::new(),
         metrics_allow: loopback(),
         state_dir: dir.join("../state"),
+        users_file: None,
     }
 }
 

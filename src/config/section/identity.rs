@@ -21,8 +21,8 @@ const SOURCES: &[(&str, bool)] = &[("client", true), ("basic", false), ("header"
 
 /// Decodes the section.
 pub fn decode(decoder: &mut Decoder<'_, '_>, node: &Node<'_>) -> Identity {
-    let Some(fields) = decoder.fields(node, &IDENTITY) else { return Identity {} };
-    let Some(sources) = fields.get("sources") else { return Identity {} };
+    let Some(fields) = decoder.fields(node, &IDENTITY) else { return Identity::default() };
+    let Some(sources) = fields.get("sources") else { return Identity::default() };
     let decoded = decoder.list(sources, |decoder, node| {
         let available = decoder.parsed(node, |text| word(text, SOURCES))?;
         Some((available, node.scalar().unwrap_or_default().to_owned()))
@@ -36,5 +36,5 @@ pub fn decode(decoder: &mut Decoder<'_, '_>, node: &Node<'_>) -> Identity {
         let message = "without a source nobody can be identified";
         decoder.note(Diagnostic::error("invalid_value", at, message).hint("write sources: [client]"));
     }
-    Identity {}
+    Identity::default()
 }

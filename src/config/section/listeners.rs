@@ -39,6 +39,11 @@ pub fn decode(decoder: &mut Decoder<'_, '_>, entry: &Entry<'_>) -> Option<Listen
         headers_timeout,
         idle_timeout,
         max_header_size: max_header_size.unwrap_or(32 << 10),
+        tls: None,
+        http2: true,
+        h2c: false,
+        redirect_to_https: false,
+        proxy_protocol: false,
     })
 }
 

@@ -7,7 +7,7 @@ use crate::config::decoder::Decoder;
 use crate::config::fields::{Fields, Later, Off, Shape};
 use crate::config::header;
 use crate::config::model::{
-    ChooseEnvironment, EnvironmentSource, HostPattern, Project, SignDefaults, UpstreamPolicy, UsernameEncoding,
+    ChooseEnvironment, EnvironmentSource, HostPattern, Pages, Project, SignDefaults, UpstreamPolicy, UsernameEncoding,
 };
 use crate::config::section::environments;
 use crate::config::tree::{Entry, Node};
@@ -56,6 +56,7 @@ pub fn decode(decoder: &mut Decoder<'_, '_>, entry: &Entry<'_>) -> Option<Projec
         environment: environment.unwrap_or_else(|| Spanned::new("production".into(), entry.at)),
         choose_environment: rules.unwrap_or_default(),
         sign_defaults,
+        pages: Pages::default(),
         environments,
     })
 }

@@ -6,7 +6,7 @@ use crate::config::address;
 use crate::config::decoder::Decoder;
 use crate::config::fields::{Fields, Later, Off, Shape};
 use crate::config::header;
-use crate::config::model::{Action, Auth, HeaderEdits, HostHeader, Proxy, Route, Target, Timeouts};
+use crate::config::model::{Action, Auth, HeaderEdits, HostHeader, Proxy, Retry, Route, Target, Timeouts};
 use crate::config::section::environments::Prefixes;
 use crate::config::section::{headers, sign};
 use crate::config::tree::{Entry, Node};
@@ -77,6 +77,10 @@ pub fn decode(decoder: &mut Decoder<'_, '_>, node: &Node<'_>, family: &str, pref
         request_headers,
         response_headers,
         timeouts,
+        limits: None,
+        retry: Retry::default(),
+        cors: None,
+        compress: Vec::new(),
         at,
     })
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::config::address;
 use crate::config::decoder::Decoder;
 use crate::config::fields::{Later, Off, Shape};
-use crate::config::model::{Endpoint, Group, Scheme, UpstreamTls};
+use crate::config::model::{Balance, Endpoint, Group, Http2, Scheme, UpstreamTls};
 use crate::config::tree::{Entry, Node};
 use crate::config::value;
 use crate::diagnostic::{Diagnostic, Spanned};
@@ -48,7 +48,18 @@ pub fn decode(decoder: &mut Decoder<'_, '_>, entry: &Entry<'_>) -> Option<Group>
     if listed.is_empty() {
         decoder.note(no_endpoint(entry));
     }
-    Some(Group { name: name?, scheme: scheme?, endpoints, tls, keepalive_idle })
+    Some(Group {
+        name: name?,
+        scheme: scheme?,
+        endpoints,
+        tls,
+        keepalive_idle,
+        max_idle: None,
+        balance: Balance::default(),
+        health: None,
+        eject: None,
+        http2: Http2::default(),
+    })
 }
 
 fn no_endpoint(entry: &Entry<'_>) -> Diagnostic {
@@ -82,7 +93,7 @@ fn endpoint(decoder: &mut Decoder<'_, '_>, node: &Node<'_>) -> Option<Endpoint> 
 }
 
 fn tls(decoder: &mut Decoder<'_, '_>, node: Option<&Node<'_>>) -> UpstreamTls {
-    let mut tls = UpstreamTls { server_name: None, ca: None, verify: true };
+    let mut tls = UpstreamTls { server_name: None, ca: None, verify: true, client_certificate: None };
     let Some(fields) = node.and_then(|node| decoder.fields(node, &TLS)) else { return tls };
     tls.server_name = fields.get("server_name").and_then(|node| decoder.optional(node, address::host));
     tls.ca = fields.get("ca").and_then(|node| decoder.path(node)).flatten();

@@ -32,6 +32,7 @@ fn says(case: &Case) -> String {
         version: case.version,
         peer: IpAddr::from([198, 51, 100, 7]),
         tls: false,
+        certificate: None,
     };
     match judge(&request) {
         Gate::Pass(c) => format!("{} {}{}", c.host, c.path, c.query.map(|q| format!(" ?{q}")).unwrap_or_default()),
@@ -197,6 +198,7 @@ fn nothing_is_copied_for_a_plain_request() {
         version: case.version,
         peer: IpAddr::from([127, 0, 0, 1]),
         tls: false,
+        certificate: None,
     };
     let Gate::Pass(canonical) = judge(&request) else { panic!("refused") };
     assert!(matches!((canonical.host, canonical.path), (Cow::Borrowed("a.test"), Cow::Borrowed("/a0/x"))));
@@ -208,7 +210,7 @@ proptest! {
     #[test]
     fn what_passes_is_canonical(target in "(http://[a-zA-Z.]{0,8})?(/|%2e|a|;|\\?|#|[ -~]){0,12}", host in "[a-zA-Z.:0-9@]{0,10}") {
         let case = case("GET", &target, &[("host", &host)]);
-        let request = RequestView { method: &case.method, target: &case.target, authority: None, headers: &case.headers, version: case.version, peer: IpAddr::from([127, 0, 0, 1]), tls: false };
+        let request = RequestView { method: &case.method, target: &case.target, authority: None, headers: &case.headers, version: case.version, peer: IpAddr::from([127, 0, 0, 1]), tls: false, certificate: None };
         if let Gate::Pass(canonical) = judge(&request) {
             prop_assert_eq!(path::canonical(&canonical.path).unwrap(), canonical.path.clone());
             prop_assert_eq!(host::canonical(&canonical.host).unwrap(), canonical.host.clone());

@@ -228,6 +228,8 @@ impl Builder<'_, '_, '_> {
     fn action(&mut self, written: &model::Route, guarded: bool, sensitive: bool) -> Option<Action> {
         match &written.action {
             model::Action::Proxy(proxy) => self.forward(proxy, guarded, sensitive),
+            // No route can ask for it yet: the configuration refuses the key.
+            model::Action::Files(_) => None,
             model::Action::Respond { status, body } => {
                 Some(Action::Respond { status: *status, body: self.shared.text(body) })
             }

@@ -78,6 +78,7 @@ impl Head {
             version: Version::HTTP_11,
             peer: question.from,
             tls: self.tls,
+            certificate: None,
         }
     }
 }

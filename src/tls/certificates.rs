@@ -1,0 +1,30 @@
+//! Every certificate that can be presented, by name.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+
+use super::load::Loaded;
+
+/// What was obtained from a CA, by host: served where a listener's own files have nothing for the name.
+#[derive(Debug, Default)]
+pub struct Certificates {
+    obtained: ArcSwap<HashMap<String, Arc<Loaded>>>,
+}
+
+impl Certificates {
+    /// From the next handshake on, `host` (lower case) is served this one.
+    pub fn obtained(&self, host: &str, loaded: Arc<Loaded>) {
+        self.obtained.rcu(|known| {
+            let mut known = HashMap::clone(known);
+            known.insert(host.to_owned(), Arc::clone(&loaded));
+            known
+        });
+    }
+
+    /// What was obtained for a host.
+    pub fn obtained_for(&self, host: &str) -> Option<Arc<Loaded>> {
+        self.obtained.load().get(host).cloned()
+    }
+}
