@@ -202,6 +202,31 @@ impl Limits {
     }
 }
 
+impl std::fmt::Display for Limits {
+    /// For people, as `explain` shows it.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let per = match self.scope {
+            Scope::Client => "client",
+            Scope::Address => "address",
+            Scope::Route => "route",
+        };
+        let mut comma = "";
+        if let Some(quota) = &self.rules.quota {
+            let (burst, interval) = (quota.tolerance / quota.interval + 1, Duration::from_nanos(quota.interval));
+            write!(f, "{burst} requests at once, then one each {interval:?}, per {per}")?;
+            comma = "; ";
+        }
+        if let Some(most) = self.rules.concurrent {
+            write!(f, "{comma}{most} in flight, per {per}")?;
+            comma = "; ";
+        }
+        match self.rules.body {
+            Some(most) => write!(f, "{comma}bodies of up to {most} bytes"),
+            None => Ok(()),
+        }
+    }
+}
+
 impl PartialEq for Limits {
     fn eq(&self, other: &Self) -> bool {
         self.scope == other.scope && self.rules == other.rules

@@ -169,6 +169,16 @@ fn variable(text: &[u8]) -> Result<(Variable, &[u8]), TemplateError> {
 }
 
 impl Template {
+    /// One that is the same for every request.
+    pub fn fixed(value: &HeaderValue) -> Self {
+        Self { pieces: vec![Piece::Text(value.as_bytes().to_vec())], sensitive: value.is_sensitive() }
+    }
+
+    /// Whether a variable is among its pieces.
+    pub fn names(&self, variable: Variable) -> bool {
+        self.pieces.contains(&Piece::Variable(variable))
+    }
+
     /// The value for one request; `None` when nothing is left of it, as with nginx: then there is no such header.
     pub fn fill(&self, values: &impl Values) -> Option<HeaderValue> {
         let (mut out, mut one) = (Vec::new(), String::new());

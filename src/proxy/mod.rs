@@ -15,6 +15,7 @@ mod clocks;
 pub mod connection;
 mod context;
 mod deadline;
+mod decorate;
 mod downstream;
 mod driver;
 mod engine;

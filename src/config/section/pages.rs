@@ -1,24 +1,18 @@
 //! A project's `pages`: HTML files that replace the edge's own error pages.
 
-use std::collections::HashMap;
 use std::path::PathBuf;
 
 use crate::config::decoder::Decoder;
 use crate::config::model::Pages;
 use crate::config::tree::{Entry, Node};
 use crate::config::value::Problem;
-use crate::diagnostic::{Diagnostic, Pos, Spanned};
+use crate::diagnostic::{Diagnostic, Spanned};
 
 /// Decodes the mapping of statuses to files.
 pub fn decode(decoder: &mut Decoder<'_, '_>, node: &Node<'_>) -> Pages {
     let mut pages = Pages::default();
-    let mut places: HashMap<(u16, u16), Pos> = HashMap::new();
     for entry in decoder.named(node) {
         let Some(statuses) = decoder.key(entry, statuses) else { continue };
-        if let Some(first) = places.insert(statuses.value, statuses.at) {
-            let problem = Diagnostic::error("duplicate_key", statuses.at, "these statuses have a page already");
-            decoder.note(problem.related(first, "first given here"));
-        }
         if let Some(file) = file(decoder, entry) {
             pages.by_status.push((statuses.value, file));
         }
