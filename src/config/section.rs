@@ -2,7 +2,9 @@
 
 pub mod admin;
 pub mod clients;
+pub mod compress;
 pub mod environments;
+pub mod files;
 pub mod headers;
 pub mod identity;
 pub mod listeners;

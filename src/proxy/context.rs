@@ -13,6 +13,7 @@ use pingora_http::RequestHeader;
 use pingora_proxy::Session;
 
 use super::connection::{Connection, Fault};
+use super::encoder::Encoder;
 use super::engine::Shared;
 use super::failure::{self, Failure};
 use super::peer::Leased;
@@ -67,6 +68,8 @@ pub struct Context {
     pub bytes_in: u64,
     /// Of the response's body, so far.
     pub bytes_out: u64,
+    /// By which the response's body is compressed on its way.
+    pub encoder: Option<Encoder>,
     head: Option<Bytes>,
     streaming: bool,
     recorded: bool,
@@ -100,6 +103,7 @@ impl Context {
             status: None,
             bytes_in: 0,
             bytes_out: 0,
+            encoder: None,
             head: None,
             streaming: false,
             recorded: false,

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use http::{HeaderValue, StatusCode, Version, header};
+use http::{HeaderMap, HeaderValue, StatusCode, Version, header};
 use pingora::upstreams::peer::HttpPeer;
 use pingora_core::modules::http::HttpModules;
 use pingora_core::protocols::Digest;
@@ -13,10 +13,12 @@ use pingora_core::{Error, ErrorType, Result};
 use pingora_http::{RequestHeader, ResponseHeader};
 use pingora_proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
 
+use super::compress;
 use super::connection::Connection;
 use super::context::Context;
 use super::engine::Shared;
 use super::failure::{self, Failure};
+use super::files;
 use super::heads::{apply, edit, is_event_stream, is_websocket, length, may_switch_protocols};
 use super::io::Io;
 use super::peer::Choice;
@@ -64,8 +66,15 @@ impl ProxyHttp for Gateway {
                 (Decision::ServerOptions, _) => Step::Answer(Answer::server_options()),
                 (Decision::Admit(admitted), Some(canonical)) => match &admitted.route.action {
                     Action::Forward(_) => Step::Forward(admitted),
+                    Action::Files(_) => {
+                        let asked = files::asked(&admitted, &canonical, session.req_header());
+                        Step::Files(admitted, asked)
+                    }
                     Action::Respond { status, body } => {
-                        let answer = Answer::fixed(*status, body, &admitted.route.response_edits);
+                        let mut answer = Answer::fixed(*status, body, &admitted.route.response_edits);
+                        if let Some(offered) = &admitted.route.compress {
+                            answer = answer.compressed(session.req_header(), offered)?;
+                        }
                         Step::Local(admitted, answer)
                     }
                     Action::Redirect { to, status } => {
@@ -83,6 +92,11 @@ impl ProxyHttp for Gateway {
                 ctx.admit(admitted);
                 Ok(false)
             }
+            Step::Files(admitted, asked) => {
+                connection.wire().wait_by(admitted.route.timeouts);
+                ctx.admit(admitted);
+                files::answer(session, ctx, asked).await.map(|()| true)
+            }
             Step::Local(admitted, answer) => {
                 ctx.admit(admitted);
                 ctx.answering();
@@ -94,7 +108,6 @@ impl ProxyHttp for Gateway {
             }
             Step::Refuse(refusal, route) => {
                 ctx.route = route;
-                ctx.refused = Some(refusal.code);
                 refuse(session, ctx, refusal).await.map(|()| true)
             }
         }
@@ -245,6 +258,9 @@ impl ProxyHttp for Gateway {
         response.set_version(Version::HTTP_11);
         if let Some(route) = &ctx.route {
             edit(response, &route.response_edits)?;
+            if let Some(offered) = &route.compress {
+                ctx.encoder = compress::begin(session.req_header(), response, offered)?;
+            }
         }
         // RFC 9112 §6.1: no transfer coding for a client that doesn't know it; the close ends the body.
         let ends_by_close = session.req_header().version == Version::HTTP_10
@@ -270,12 +286,27 @@ impl ProxyHttp for Gateway {
         end: bool,
         ctx: &mut Self::CTX,
     ) -> Result<Option<Duration>> {
+        if ctx.encoder.is_some() {
+            compress::pass(&mut ctx.encoder, body, end)?;
+        }
         ctx.bytes_out += length(body.as_ref());
         if let Some(connection) = &ctx.connection {
             let mut wire = connection.wire();
             if end { wire.expect_nothing() } else { wire.heard_upstream() }
         }
         Ok(None)
+    }
+
+    /// Trailers stand where the end of a compressed body should; it ends here instead, without them.
+    async fn response_trailer_filter(
+        &self,
+        _session: &mut Session,
+        _trailers: &mut HeaderMap,
+        ctx: &mut Self::CTX,
+    ) -> Result<Option<Bytes>> {
+        let mut body = None;
+        compress::pass(&mut ctx.encoder, &mut body, true)?;
+        Ok(body)
     }
 
     fn fail_to_connect(
@@ -373,6 +404,7 @@ impl ProxyHttp for Gateway {
 /// What `request_filter` does next.
 enum Step {
     Forward(crate::table::Admitted),
+    Files(crate::table::Admitted, files::FileRequest),
     Local(crate::table::Admitted, Answer),
     Answer(Answer),
     Refuse(Refusal, Option<Arc<crate::table::Route>>),
@@ -401,7 +433,9 @@ fn view<'a>(request: &'a RequestHeader, connection: &Connection) -> Result<Reque
     })
 }
 
-async fn refuse(session: &mut Session, ctx: &mut Context, refusal: Refusal) -> Result<()> {
+/// Answers with an error instead.
+pub async fn refuse(session: &mut Session, ctx: &mut Context, refusal: Refusal) -> Result<()> {
+    ctx.refused = Some(refusal.code);
     let problem = Problem { status: refusal.status, code: refusal.code, message: &refusal.message };
     let mut answer = Answer::problem(&problem, &ctx.id, &session.req_header().headers);
     answer.headers.extend(refusal.headers);

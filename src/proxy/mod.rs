@@ -11,12 +11,15 @@
 //! Not here: what decides (`policy`, `table`), what the operator sees (`observe`, `admin`). TLS, HTTP/2 and PROXY protocol
 //! enter at `transport` and `driver`: the transport is an enum and the driver is chosen per connection.
 
+mod compress;
 pub mod connection;
 mod context;
 mod deadline;
 mod driver;
+mod encoder;
 mod engine;
 mod failure;
+mod files;
 mod gateway;
 mod heads;
 mod io;
