@@ -7,6 +7,7 @@ pub mod chunked;
 pub mod forward;
 pub mod head;
 pub mod host;
+pub mod http2;
 pub mod path;
 pub mod request_gate;
 pub mod response_gate;

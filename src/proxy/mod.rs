@@ -21,6 +21,7 @@ mod engine;
 mod failure;
 mod gateway;
 mod heads;
+mod http2;
 mod io;
 mod listener;
 mod peer;
