@@ -40,6 +40,7 @@ const FIELDS: [&str; 30] = [
     "code",
     "referer",
     "user_agent",
+    "trace_id",
 ];
 
 const ROUTES: &str = r#"
