@@ -9,6 +9,7 @@
 mod ca;
 mod clients;
 mod environments;
+mod files;
 mod headers;
 mod hosts;
 mod policies;
