@@ -164,7 +164,7 @@ fn a_body_that_grows_too_large_is_cut_and_the_upstream_never_gets_its_end() {
     wire.send("POST /small HTTP/1.1\r\nhost: demo.test\r\ntransfer-encoding: chunked\r\n\r\n");
     wire.send(format!("400\r\n{}\r\n", "x".repeat(0x400)));
     origin.request_for("/small");
-    wire.send(format!("1\r\nx\r\n0\r\n\r\n"));
+    wire.send("1\r\nx\r\n0\r\n\r\n");
     wire.response_to("POST").expect_error(413, "body_too_large");
     wire.closed();
     edge.wait_idle();
