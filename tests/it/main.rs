@@ -16,13 +16,17 @@ mod support;
 mod admin;
 #[path = "../architecture.rs"]
 mod architecture;
+mod cors;
 mod documents;
 mod explain;
 mod fixtures;
+mod forwarding;
 mod http_cases;
 mod lifecycle;
+mod limits;
 mod logs;
 mod oracles;
+mod pages;
 mod real;
 mod reload;
 mod routing;
