@@ -12,13 +12,15 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use http::{HeaderMap, HeaderValue, StatusCode, header};
+use http::{HeaderMap, HeaderValue, StatusCode, Version, header};
 use pingora_core::protocols::Digest;
 use pingora_core::{Error, ErrorSource, ErrorType};
 use pingora_proxy::Session;
 
 use super::context::Context;
 use super::engine::Shared;
+use super::heads::may_switch_protocols;
+use super::reach::Wants;
 use crate::policy::retry::{self, Cause, Retry, Sent, Verdict};
 use crate::table::Endpoint;
 
@@ -62,13 +64,6 @@ enum GivenUp {
     Status(StatusCode),
 }
 
-impl Attempts {
-    /// Whether the next connection must not come out of the pool: those before came from there and were no good.
-    pub fn wants_new_connection(&self) -> bool {
-        self.old >= TOO_OLD || self.free >= retry::FREE - 1
-    }
-}
-
 /// One more attempt begins: nothing is known of it.
 pub fn next(shared: &Shared, ctx: &mut Context) {
     let first = ctx.attempts.made == 0;
@@ -86,15 +81,34 @@ pub fn next(shared: &Shared, ctx: &mut Context) {
     ctx.interim = 0;
 }
 
-/// The endpoint of the attempt before, while it has addresses left to try.
-pub fn same_endpoint(ctx: &Context) -> Option<Arc<Endpoint>> {
-    ctx.leased.as_ref().filter(|_| ctx.attempts.unreachable > 0).map(|leased| Arc::clone(&leased.0))
+/// What the next attempt asks of whoever chooses its peer.
+#[derive(Debug)]
+pub struct Plan<'c> {
+    /// The endpoint of the attempt before, while it has addresses left to try.
+    pub same: Option<Arc<Endpoint>>,
+    /// How many of its addresses could not be connected to.
+    pub unreachable: usize,
+    /// Endpoints that were tried: others are better.
+    pub avoid: &'c [Arc<Endpoint>],
+    /// How the connection has to be.
+    pub wants: Wants,
+}
+
+/// Plans the next attempt.
+pub fn plan<'c>(session: &Session, ctx: &'c Context) -> Plan<'c> {
+    let request = session.req_header();
+    let attempts = &ctx.attempts;
+    let same = ctx.leased.as_ref().filter(|_| attempts.unreachable > 0).map(|leased| Arc::clone(&leased.0));
+    let http1 = request.version == Version::HTTP_10 || may_switch_protocols(request);
+    let new = attempts.old >= TOO_OLD || attempts.free >= retry::FREE - 1;
+    let wants = Wants { http1, new };
+    Plan { same, unreachable: attempts.unreachable, avoid: &attempts.tried, wants }
 }
 
 /// Refuses a pooled connection for a request that could not be repeated if the connection ends under it: the upstream may
 /// be about to close it. Nothing has been sent.
 pub fn refuse_old(session: &Session, digest: Option<&Digest>, ctx: &mut Context) -> Option<Box<Error>> {
-    if ctx.attempts.wants_new_connection() || can_be_repeated(session) {
+    if can_be_repeated(session) {
         return None;
     }
     let state = ctx.leased.as_ref().map(|leased| &leased.0.state)?;

@@ -3,12 +3,14 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
+use rustls_pki_types::PrivateKeyDer;
 
-pub use crate::config::model::Scheme;
+pub use crate::config::model::{Http2, Scheme};
+use crate::policy::budget::Budget;
 
 /// A named group, or the one endpoint of a URL.
 #[derive(Debug)]
@@ -17,6 +19,8 @@ pub struct Upstream {
     pub name: Arc<str>,
     /// http or https.
     pub scheme: Scheme,
+    /// Which HTTP is spoken; `Only` without TLS is h2c.
+    pub http2: Http2,
     /// Never empty.
     pub endpoints: Vec<Arc<Endpoint>>,
     /// The order of weighted round robin: indices into `endpoints`, smooth (nginx's algorithm, unrolled).
@@ -31,6 +35,12 @@ pub struct Upstream {
     pub verify: bool,
     /// How long an idle connection is kept.
     pub keepalive_idle: Duration,
+    /// How many of them; `None`: as many as were needed.
+    pub max_idle: Option<usize>,
+    /// What is shown to those who ask for a certificate.
+    pub client_certificate: Option<Arc<ClientCertificate>>,
+    /// How many requests may be sent again; carried over by name.
+    pub budget: Arc<Budget>,
     /// Different TLS settings must not share pooled connections: part of the pool's key.
     pub pool_group: u64,
 }
@@ -42,6 +52,20 @@ pub struct Ca {
     pub path: PathBuf,
     /// The certificates, DER.
     pub certificates: Vec<Vec<u8>>,
+}
+
+/// A certificate with its key, to be shown to an upstream.
+pub struct ClientCertificate {
+    /// Its own first, DER.
+    pub chain: Vec<Vec<u8>>,
+    /// Its private key.
+    pub key: PrivateKeyDer<'static>,
+}
+
+impl std::fmt::Debug for ClientCertificate {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ClientCertificate").field("chain", &self.chain.len()).finish_non_exhaustive()
+    }
 }
 
 /// One address, as configured.
@@ -68,6 +92,12 @@ pub struct EndpointState {
     pub in_flight: AtomicU64,
     /// The last failure, for the status page; never a secret.
     pub last_error: ArcSwapOption<String>,
+    /// Whether the last connection spoke HTTP/2.
+    pub speaks_http2: AtomicBool,
+    /// For how many seconds it keeps idle connections, plus one; 0: it never said.
+    pub keep_alive: AtomicU32,
+    /// Open connections, in use or idle; counted where the number of idle ones is limited.
+    pub open: AtomicU64,
 }
 
 impl Upstream {
