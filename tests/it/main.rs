@@ -25,6 +25,7 @@ mod logs;
 mod oracles;
 mod real;
 mod reload;
+mod retries;
 mod routing;
 mod signing;
 mod streaming;
