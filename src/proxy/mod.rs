@@ -16,6 +16,7 @@ mod clocks;
 pub mod connection;
 mod context;
 mod deadline;
+mod decorate;
 mod downstream;
 mod driver;
 mod engine;
