@@ -11,9 +11,10 @@ use pingora_core::protocols::tls::CaType;
 use pingora_core::utils::tls::WrappedX509;
 
 use super::resolve::Resolver;
+use crate::clock;
 use crate::policy::upstream_guard;
 use crate::table::route::Forward;
-use crate::table::upstream::{Ca, Scheme};
+use crate::table::upstream::{Ca, Scheme, Wish};
 use crate::table::{Admitted, Endpoint, Table};
 
 /// Why there is no peer: 503, with this for client and log.
@@ -81,9 +82,10 @@ impl Peers {
     ) -> Result<Choice, NoPeer> {
         let upstream = &forward.upstream;
         // While a name has addresses left it is that name's turn.
-        let endpoint = again.or_else(|| upstream.next().cloned()).ok_or_else(|| NoPeer {
-            code: "upstream_unavailable",
-            detail: format!("upstream {} has no endpoint", upstream.name),
+        let wish = Wish { key: None, avoid: &[], random: 0, now: clock::unix_millis() };
+        let endpoint = again.or_else(|| upstream.choose(&wish).cloned()).ok_or_else(|| NoPeer {
+            code: "upstream_unhealthy",
+            detail: format!("the checks found every endpoint of upstream {} unhealthy", upstream.name),
         })?;
         let wait = admitted.route.timeouts.connect;
         let (address, alternatives) = self.address(table, forward, &endpoint, tried, wait).await?;
