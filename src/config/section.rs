@@ -1,10 +1,12 @@
 //! One file per section of the configuration: nodes in, parts of the [`super::model`] out.
 
 pub mod admin;
+pub mod balance;
 pub mod clients;
 pub mod cors;
 pub mod environments;
 pub mod headers;
+pub mod health;
 pub mod identity;
 pub mod limits;
 pub mod listeners;

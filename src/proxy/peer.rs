@@ -10,9 +10,10 @@ use pingora::upstreams::peer::HttpPeer;
 use super::attempt::Plan;
 use super::reach::Reach;
 use super::resolve::Resolver;
+use crate::clock;
 use crate::policy::upstream_guard;
 use crate::table::route::Forward;
-use crate::table::upstream::{Scheme, Upstream};
+use crate::table::upstream::{Scheme, Wish};
 use crate::table::{Admitted, Endpoint, Table};
 
 /// Why there is no peer: 503, with this for client and log.
@@ -78,9 +79,10 @@ impl Peers {
     ) -> Result<Choice, NoPeer> {
         let upstream = &forward.upstream;
         // While a name has addresses left it is that name's turn.
-        let endpoint = attempt.same.or_else(|| other(upstream, attempt.avoid)).ok_or_else(|| NoPeer {
-            code: "upstream_unavailable",
-            detail: format!("upstream {} has no endpoint", upstream.name),
+        let wish = Wish { key: None, avoid: attempt.avoid, random: 0, now: clock::unix_millis() };
+        let endpoint = attempt.same.or_else(|| upstream.choose(&wish).cloned()).ok_or_else(|| NoPeer {
+            code: "upstream_unhealthy",
+            detail: format!("the checks found every endpoint of upstream {} unhealthy", upstream.name),
         })?;
         let timeouts = &admitted.route.timeouts;
         let (address, alternatives) =
@@ -118,13 +120,6 @@ impl Peers {
         let address = addresses.get(tried % count.max(1)).ok_or_else(|| unresolved(&"no address"))?;
         Ok((SocketAddr::new(*address, endpoint.port), count))
     }
-}
-
-/// The next endpoint in turn that was not tried before, if there is one.
-fn other(upstream: &Upstream, avoid: &[Arc<Endpoint>]) -> Option<Arc<Endpoint>> {
-    let mut turns = upstream.endpoints.iter().filter_map(|_| upstream.next());
-    let fresh = turns.find(|endpoint| !avoid.iter().any(|tried| Arc::ptr_eq(tried, endpoint)));
-    fresh.or_else(|| upstream.next()).cloned()
 }
 
 /// Checks the very address that is going to be connected to.

@@ -12,14 +12,14 @@ use std::time::Duration;
 use http::HeaderValue;
 use sha2::{Digest, Sha256};
 
-use crate::config::model::{Group, Http2, Scheme, Target, UpstreamTls, UpstreamUrl};
+use crate::config::model::{Balance, Group, Http2, Scheme, Target, UpstreamTls, UpstreamUrl};
 use crate::diagnostic::{Diagnostic, Pos, Spanned};
 use crate::policy::access::Networks;
 use crate::policy::budget::Budget;
 use crate::policy::upstream_guard;
 
 use super::super::Table;
-use super::super::upstream::{Ca, ClientCertificate, Endpoint, EndpointState, Upstream};
+use super::super::upstream::{Ca, ClientCertificate, Endpoint, EndpointState, Upstream, seed};
 use super::hosts::Ownership;
 use super::{ca, client_certificate, suggest};
 
@@ -255,9 +255,15 @@ fn compile_group(group: &Group, previous: &Previous<'_>, problems: &mut Vec<Diag
         Vec::new()
     });
     let name: Arc<str> = Arc::from(group.name.as_str());
-    let endpoint = |it: &crate::config::model::Endpoint| endpoint(&name, group.scheme, &it.host, it.port, previous);
+    let endpoint = |it: &crate::config::model::Endpoint| {
+        endpoint(&name, group.scheme, (&it.host, it.port), it.weight, previous)
+    };
     Upstream {
         scheme: group.scheme,
+        http2: group.http2,
+        balance: group.balance.clone(),
+        health: group.health.clone(),
+        eject: group.eject,
         endpoints: group.endpoints.iter().map(endpoint).collect(),
         cursor: previous.cursor(&name, &schedule),
         schedule,
@@ -268,7 +274,6 @@ fn compile_group(group: &Group, previous: &Previous<'_>, problems: &mut Vec<Diag
         ca: ca.map(Arc::new),
         verify: group.tls.verify,
         keepalive_idle: group.keepalive_idle,
-        http2: group.http2,
         max_idle: group.max_idle,
         name,
     }
@@ -278,14 +283,17 @@ fn compile_url(url: &UpstreamUrl, previous: &Previous<'_>) -> Upstream {
     let name: Arc<str> = Arc::from(label(&url.host, url.port));
     Upstream {
         scheme: url.scheme,
-        endpoints: vec![endpoint(&name, url.scheme, &url.host, url.port, previous)],
+        http2: Http2::default(),
+        endpoints: vec![endpoint(&name, url.scheme, (&url.host, url.port), 1, previous)],
+        balance: Balance::default(),
         schedule: vec![0],
         cursor: AtomicUsize::new(0),
+        health: None,
+        eject: None,
         server_name: None,
         ca: None,
         verify: true,
         keepalive_idle: KEEPALIVE_IDLE,
-        http2: Http2::default(),
         max_idle: None,
         client_certificate: None,
         budget: previous.budget(&name),
@@ -301,7 +309,13 @@ fn compile_url(url: &UpstreamUrl, previous: &Previous<'_>) -> Upstream {
     }
 }
 
-fn endpoint(upstream: &str, scheme: Scheme, host: &str, port: u16, previous: &Previous<'_>) -> Arc<Endpoint> {
+fn endpoint(
+    upstream: &str,
+    scheme: Scheme,
+    (host, port): (&str, u16),
+    weight: u32,
+    previous: &Previous<'_>,
+) -> Arc<Endpoint> {
     let label = label(host, port);
     let own_port = match scheme {
         Scheme::Http => 80,
@@ -313,6 +327,8 @@ fn endpoint(upstream: &str, scheme: Scheme, host: &str, port: u16, previous: &Pr
         port,
         authority: HeaderValue::from_str(authority).unwrap_or(HeaderValue::from_static("")),
         literal: host.parse::<IpAddr>().ok().map(|address| SocketAddr::new(address, port)),
+        weight,
+        seed: seed(&label),
         state: previous.state(upstream, &label),
         label: Arc::from(label),
     })
