@@ -29,4 +29,5 @@ mod retries;
 mod routing;
 mod signing;
 mod streaming;
+mod upstream_http2;
 mod upstream_tls;
