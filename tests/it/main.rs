@@ -23,6 +23,8 @@ mod http_cases;
 mod lifecycle;
 mod logs;
 mod oracles;
+mod phases;
+mod pool;
 mod real;
 mod reload;
 mod retries;
