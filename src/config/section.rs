@@ -3,8 +3,10 @@
 pub mod admin;
 pub mod balance;
 pub mod clients;
+pub mod compress;
 pub mod cors;
 pub mod environments;
+pub mod files;
 pub mod headers;
 pub mod health;
 pub mod identity;

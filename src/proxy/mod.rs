@@ -13,16 +13,20 @@
 
 mod attempt;
 mod clocks;
+mod compress;
 pub mod connection;
 mod context;
 mod deadline;
 mod decorate;
 mod downstream;
 mod driver;
+mod encoder;
 mod engine;
 mod failure;
+mod files;
 mod gateway;
 mod heads;
+mod http2;
 mod http2_upstream;
 mod io;
 mod listener;

@@ -10,6 +10,7 @@ mod ca;
 mod client_certificate;
 mod clients;
 mod environments;
+mod files;
 mod headers;
 mod hosts;
 mod policies;
