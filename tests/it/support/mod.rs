@@ -7,6 +7,8 @@
 pub mod client;
 pub mod dns;
 pub mod edge;
+pub mod h2;
+pub mod hpack;
 pub mod leak;
 pub mod message;
 pub mod metrics;
