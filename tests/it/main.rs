@@ -21,6 +21,7 @@ mod documents;
 mod explain;
 mod fixtures;
 mod forwarding;
+mod http2;
 mod http_cases;
 mod lifecycle;
 mod limits;
