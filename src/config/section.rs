@@ -11,4 +11,5 @@ pub mod projects;
 pub mod routes;
 pub mod server;
 pub mod sign;
+pub mod tls;
 pub mod upstreams;
