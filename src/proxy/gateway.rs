@@ -13,12 +13,11 @@ use pingora_core::{Error, ErrorType, Result};
 use pingora_http::{RequestHeader, ResponseHeader};
 use pingora_proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
 
-use super::connection::Connection;
 use super::context::Context;
+use super::downstream::Downstream;
 use super::engine::Shared;
 use super::failure::{self, Failure};
 use super::heads::{apply, edit, is_event_stream, is_websocket, length, may_switch_protocols};
-use super::io::Io;
 use super::peer::Choice;
 use super::respond::{Answer, Problem};
 use crate::clock;
@@ -47,7 +46,7 @@ impl ProxyHttp for Gateway {
     fn init_downstream_modules(&self, _modules: &mut HttpModules) {}
 
     async fn request_filter(&self, session: &mut Session, ctx: &mut Self::CTX) -> Result<bool> {
-        let connection = arrive(session, ctx)?;
+        let downstream = arrive(session, ctx)?;
         session.set_total_drain_timeout(Some(DRAIN_BODY));
         if session.req_header().version == Version::HTTP_10 {
             // RFC 9110 §15.2: a 1.0 client would take an interim answer for the answer.
@@ -57,7 +56,7 @@ impl ProxyHttp for Gateway {
             session.set_keepalive(None);
         }
         let step = {
-            let view = view(session.req_header(), &connection)?;
+            let view = view(session.req_header(), &downstream)?;
             let (decision, canonical) = ctx.table.decide(&view, clock::unix_millis(), &mut NoTrace);
             match (decision, canonical) {
                 (Decision::Refuse(refusal, route), _) => Step::Refuse(refusal, route),
@@ -79,7 +78,7 @@ impl ProxyHttp for Gateway {
         };
         match step {
             Step::Forward(admitted) => {
-                connection.wire().wait_by(admitted.route.timeouts);
+                downstream.clocks().wait_by(admitted.route.timeouts);
                 ctx.admit(admitted);
                 Ok(false)
             }
@@ -101,14 +100,14 @@ impl ProxyHttp for Gateway {
     }
 
     async fn upstream_peer(&self, _session: &mut Session, ctx: &mut Self::CTX) -> Result<Box<HttpPeer>> {
-        let (Some(admitted), Some(connection)) = (&ctx.admitted, &ctx.connection) else {
+        let (Some(admitted), Some(downstream)) = (&ctx.admitted, &ctx.downstream) else {
             return Err(internal());
         };
         let Action::Forward(forward) = &admitted.route.action else {
             return Err(internal());
         };
         // Until the request is sent the upstream's clocks stand still; connecting has its own.
-        connection.wire().expect_nothing();
+        downstream.clocks().expect_nothing();
         let again = ctx.leased.as_ref().filter(|_| ctx.unreachable > 0).map(|leased| Arc::clone(&leased.0));
         let chosen = self.0.peers.choose(&ctx.table, admitted, forward, again, ctx.unreachable).await;
         ctx.attempts += 1;
@@ -156,10 +155,10 @@ impl ProxyHttp for Gateway {
         upstream: &mut RequestHeader,
         ctx: &mut Self::CTX,
     ) -> Result<()> {
-        let (Some(admitted), Some(connection), Some(leased)) = (&ctx.admitted, &ctx.connection, &ctx.leased) else {
+        let (Some(admitted), Some(downstream), Some(leased)) = (&ctx.admitted, &ctx.downstream, &ctx.leased) else {
             return Err(internal());
         };
-        let view = view(session.req_header(), connection)?;
+        let view = view(session.req_header(), downstream)?;
         let Gate::Pass(canonical) = request_gate::judge(&view) else {
             return Err(internal());
         };
@@ -188,11 +187,10 @@ impl ProxyHttp for Gateway {
         ctx: &mut Self::CTX,
     ) -> Result<()> {
         ctx.bytes_in += length(body.as_ref());
-        if end && let Some(connection) = &ctx.connection {
-            let mut wire = connection.wire();
-            wire.body_read();
+        if end && let Some(downstream) = &ctx.downstream {
+            downstream.body_read();
             if ctx.upstream_status.is_none() {
-                wire.await_first_byte();
+                downstream.clocks().await_first_byte();
             }
         }
         Ok(())
@@ -215,8 +213,8 @@ impl ProxyHttp for Gateway {
             }
         } else {
             ctx.upstream_status = Some(upstream.status);
-            if let Some(connection) = &ctx.connection {
-                connection.wire().heard_upstream();
+            if let Some(downstream) = &ctx.downstream {
+                downstream.clocks().heard_upstream();
             }
         }
         if let Verdict::Refuse { code, reason } =
@@ -254,8 +252,8 @@ impl ProxyHttp for Gateway {
         }
         if response.status == StatusCode::SWITCHING_PROTOCOLS {
             ctx.open_stream();
-            if let Some(connection) = &ctx.connection {
-                connection.wire().upgrade();
+            if let Some(downstream) = &ctx.downstream {
+                downstream.clocks().upgrade();
             }
         } else if is_event_stream(response) {
             ctx.open_stream();
@@ -271,9 +269,9 @@ impl ProxyHttp for Gateway {
         ctx: &mut Self::CTX,
     ) -> Result<Option<Duration>> {
         ctx.bytes_out += length(body.as_ref());
-        if let Some(connection) = &ctx.connection {
-            let mut wire = connection.wire();
-            if end { wire.expect_nothing() } else { wire.heard_upstream() }
+        if let Some(downstream) = &ctx.downstream {
+            let mut clocks = downstream.clocks();
+            if end { clocks.expect_nothing() } else { clocks.heard_upstream() }
         }
         Ok(None)
     }
@@ -378,24 +376,23 @@ enum Step {
     Refuse(Refusal, Option<Arc<crate::table::Route>>),
 }
 
-/// Finds the connection under the session and ties the request to it.
-fn arrive(session: &Session, ctx: &mut Context) -> Result<Arc<Connection>> {
-    let http1 = session.as_downstream().as_http1().ok_or_else(internal)?;
-    let io: &Io = http1.stream().as_any().downcast_ref().ok_or_else(internal)?;
-    ctx.arrive(Arc::clone(&io.0), http1.get_headers_raw_bytes());
-    Ok(Arc::clone(&io.0))
+/// Finds the client under the session and ties the request to it.
+fn arrive(session: &Session, ctx: &mut Context) -> Result<Downstream> {
+    let downstream = Downstream::of(session).ok_or_else(internal)?;
+    ctx.arrive(downstream.clone());
+    Ok(downstream)
 }
 
-fn view<'a>(request: &'a RequestHeader, connection: &Connection) -> Result<RequestView<'a>> {
+fn view<'a>(request: &'a RequestHeader, downstream: &'a Downstream) -> Result<RequestView<'a>> {
     let target = std::str::from_utf8(request.raw_path())
         .map_err(|_| Error::explain(ErrorType::HTTPStatus(400), "target is not text"))?;
     Ok(RequestView {
         method: &request.method,
         target,
-        authority: None,
+        authority: downstream.authority(),
         headers: &request.headers,
         version: request.version,
-        peer: connection.peer.ip().to_canonical(),
+        peer: downstream.connection().peer.ip().to_canonical(),
         tls: false,
         certificate: None,
     })
@@ -431,8 +428,8 @@ fn cut_short(session: &Session, ctx: &Context) {
             && !head.headers.contains_key(header::CONTENT_LENGTH)
             && !head.headers.contains_key(header::TRANSFER_ENCODING)
     });
-    if delimited_by_close && let Some(connection) = &ctx.connection {
-        connection.wire().reset_on_close();
+    if let Some(downstream) = &ctx.downstream {
+        downstream.cut_short(delimited_by_close);
     }
 }
 
