@@ -8,6 +8,7 @@ pub mod forward;
 pub mod head;
 pub mod host;
 pub mod path;
+pub mod proxy_header;
 pub mod request_gate;
 pub mod response_gate;
 pub mod sign;

@@ -19,6 +19,7 @@ use super::engine::Shared;
 use super::failure::{self, Failure};
 use super::heads::{apply, edit, is_event_stream, is_websocket, length, may_switch_protocols};
 use super::peer::Choice;
+use super::plain;
 use super::respond::{Answer, Problem};
 use crate::clock;
 use crate::observe::event::End;
@@ -57,6 +58,11 @@ impl ProxyHttp for Gateway {
         }
         let step = {
             let view = view(session.req_header(), &downstream)?;
+            let own = plain::answer(&view, &downstream.connection().listener, &ctx.table, &self.0.challenges);
+            if let Some(own) = own {
+                ctx.answering();
+                return Answer::of_plain(own)?.send(session).await.map(|()| true);
+            }
             let (decision, canonical) = ctx.table.decide(&view, clock::unix_millis(), &mut NoTrace);
             match (decision, canonical) {
                 (Decision::Refuse(refusal, route), _) => Step::Refuse(refusal, route),
@@ -392,9 +398,9 @@ fn view<'a>(request: &'a RequestHeader, downstream: &'a Downstream) -> Result<Re
         authority: downstream.authority(),
         headers: &request.headers,
         version: request.version,
-        peer: downstream.connection().peer.ip().to_canonical(),
-        tls: false,
-        certificate: None,
+        peer: downstream.connection().peer().ip().to_canonical(),
+        tls: downstream.connection().is_tls(),
+        certificate: downstream.connection().certificate(),
     })
 }
 

@@ -11,7 +11,9 @@
 //! Not here: what decides (`policy`, `table`), what the operator sees (`observe`, `admin`). TLS, HTTP/2 and PROXY protocol
 //! enter at `transport` and `driver`: the transport is an enum and the driver is chosen per connection.
 
+mod accept;
 mod clocks;
+mod complaints;
 pub mod connection;
 mod context;
 mod deadline;
@@ -24,6 +26,7 @@ mod heads;
 mod io;
 mod listener;
 mod peer;
+mod plain;
 mod resolve;
 mod respond;
 mod transport;

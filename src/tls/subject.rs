@@ -58,10 +58,8 @@ fn text(attribute: Option<&AttributeTypeAndValue<'_>>) -> Option<String> {
 
 /// RFC 4514 §2: the last component first.
 fn rfc4514(name: &X509Name<'_>) -> String {
-    let components: Vec<String> = name
-        .iter_rdn()
-        .map(|component| component.iter().map(attribute).collect::<Vec<_>>().join("+"))
-        .collect();
+    let components: Vec<String> =
+        name.iter_rdn().map(|component| component.iter().map(attribute).collect::<Vec<_>>().join("+")).collect();
     components.into_iter().rev().collect::<Vec<_>>().join(",")
 }
 
@@ -129,8 +127,7 @@ mod tests {
         for (kind, value) in parts {
             params.distinguished_name.push(kind.clone(), *value);
         }
-        params.subject_alt_names =
-            mails.iter().map(|mail| SanType::Rfc822Name((*mail).try_into().unwrap())).collect();
+        params.subject_alt_names = mails.iter().map(|mail| SanType::Rfc822Name((*mail).try_into().unwrap())).collect();
         let certificate = params.self_signed(&KeyPair::generate().unwrap()).unwrap();
         Subject::of(certificate.der()).unwrap()
     }
@@ -141,11 +138,8 @@ mod tests {
 
     #[test]
     fn a_subject_is_written_back_to_front_and_escaped() {
-        let parts = [
-            (DnType::CountryName, "DE"),
-            (DnType::OrganizationName, "A, B + C"),
-            (DnType::CommonName, " #x\u{1}\"y "),
-        ];
+        let parts =
+            [(DnType::CountryName, "DE"), (DnType::OrganizationName, "A, B + C"), (DnType::CommonName, " #x\u{1}\"y ")];
         let subject = subject(&parts, &[]);
         assert_eq!(subject.name, "CN=\\ #x\\01\\\"y\\ ,O=A\\, B \\+ C,C=DE");
         assert_eq!((subject.common_name.as_str(), subject.email.as_str()), (" #x\u{1}\"y ", ""));

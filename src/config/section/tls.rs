@@ -14,8 +14,7 @@ const TLS: Shape =
 
 const CERTIFICATE: Shape = Shape { what: "a certificate", keys: &["cert", "key"], later: &[] };
 
-const VERSIONS: &[(&str, TlsVersion)] =
-    &[("1.2", TlsVersion::Tls12), ("1.3", TlsVersion::Tls13)];
+const VERSIONS: &[(&str, TlsVersion)] = &[("1.2", TlsVersion::Tls12), ("1.3", TlsVersion::Tls13)];
 
 /// Decodes the section. One that is there, but empty, is TLS with what `acme` obtains: never the clear.
 pub fn decode(decoder: &mut Decoder<'_, '_>, entry: &Entry<'_>) -> Option<ListenerTls> {

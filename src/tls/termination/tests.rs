@@ -131,10 +131,9 @@ fn new_terms_forget_old_sessions() {
     let bench = Bench::new();
     let termination = bench.start();
     let terms = Terms { tls13_only: true, http2: true };
-    for material in [
-        Material { terms, ..bench.material() },
-        Material { clients: Some(bench.authorities()), ..bench.material() },
-    ] {
+    for material in
+        [Material { terms, ..bench.material() }, Material { clients: Some(bench.authorities()), ..bench.material() }]
+    {
         let again = Termination::new(material, &Arc::default(), Some(&termination)).unwrap();
         assert!(!same_tickets(&termination.config(), &again.config()));
     }
