@@ -14,13 +14,17 @@
 mod accept;
 mod clocks;
 mod complaints;
+mod compress;
 pub mod connection;
 mod context;
 mod deadline;
+mod decorate;
 mod downstream;
 mod driver;
+mod encoder;
 mod engine;
 mod failure;
+mod files;
 mod gateway;
 mod heads;
 mod io;
