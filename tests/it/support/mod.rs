@@ -8,6 +8,7 @@ pub mod client;
 pub mod dns;
 pub mod edge;
 pub mod leak;
+pub mod link;
 pub mod message;
 pub mod metrics;
 pub mod nginx;
@@ -15,6 +16,7 @@ pub mod origin;
 pub mod process;
 pub mod shared;
 pub mod signature;
+pub mod tls;
 pub mod wait;
 
 pub use client::{Request, Response, Wire};
