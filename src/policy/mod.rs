@@ -14,6 +14,7 @@ pub mod file_path;
 pub mod forward;
 pub mod head;
 pub mod host;
+pub mod http2;
 pub mod limit;
 pub mod page;
 pub mod path;

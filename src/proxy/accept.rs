@@ -22,6 +22,7 @@ use tokio_rustls::server::TlsStream;
 use super::connection::{Connection, Entry};
 use super::driver;
 use super::engine::Engine;
+use super::http2;
 use super::respond;
 use super::transport::{Socket, Transport};
 use crate::clock;
@@ -40,7 +41,9 @@ pub async fn serve(connection: Arc<Connection>, engine: Arc<Engine>) {
     {
         return refuse(&connection, &engine, refused).await;
     }
-    // HTTP/2 plugs in here, where `connection.speaks_http2()`.
+    if connection.speaks_http2() {
+        return http2::serve(connection, engine).await;
+    }
     driver::serve(connection, engine).await;
 }
 

@@ -51,6 +51,8 @@ pub struct ListenerInfo {
     pub to_https: Option<u16>,
     /// Of its connections.
     pub complaints: Complaints,
+    /// Whether HTTP/2 is spoken without TLS, by prior knowledge.
+    pub h2c: bool,
 }
 
 impl ListenerInfo {
@@ -74,6 +76,7 @@ impl ListenerInfo {
             proxy_protocol: listener.proxy_protocol,
             to_https: listener.redirect_to_https.then_some(https),
             complaints: Complaints::default(),
+            h2c: listener.h2c,
         }
     }
 }
@@ -90,6 +93,7 @@ impl ListenerInfo {
             proxy_protocol: false,
             to_https: None,
             complaints: Complaints::default(),
+            h2c: false,
         }
     }
 }

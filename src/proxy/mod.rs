@@ -27,6 +27,7 @@ mod failure;
 mod files;
 mod gateway;
 mod heads;
+mod http2;
 mod io;
 mod listener;
 mod peer;

@@ -92,7 +92,7 @@ fn facts(leaf: &CertificateDer<'_>) -> Result<(Vec<String>, UnixMillis, UnixMill
 }
 
 #[cfg(test)]
-pub mod testing;
+pub(crate) mod testing;
 
 #[cfg(test)]
 mod tests {

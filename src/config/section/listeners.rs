@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::config::address;
 use crate::config::decoder::Decoder;
-use crate::config::fields::{Later, Off, Shape};
+use crate::config::fields::Shape;
 use crate::config::model::Listener;
 use crate::config::tree::Entry;
 use crate::config::value::{self, Problem};
@@ -18,13 +18,14 @@ const LISTENER: Shape = Shape {
         "address",
         "tls",
         "http2",
+        "h2c",
         "redirect_to_https",
         "proxy_protocol",
         "headers_timeout",
         "idle_timeout",
         "max_header_size",
     ],
-    later: &[Later { key: "h2c", off: Off::False }],
+    later: &[],
 };
 
 /// Decodes one entry of the section.
@@ -42,6 +43,7 @@ pub fn decode(decoder: &mut Decoder<'_, '_>, entry: &Entry<'_>) -> Option<Listen
         fields.get(key).and_then(|node| decoder.parsed(node, value::boolean)).unwrap_or(default)
     };
     let (http2, proxy_protocol) = (switch("http2", true), switch("proxy_protocol", false));
+    let h2c = switch("h2c", false);
     let redirect_to_https = switch("redirect_to_https", false);
     let tls = fields.entry("tls").map(|entry| tls::decode(decoder, entry));
     if let (Some(entry), true, true) = (fields.entry("redirect_to_https"), redirect_to_https, tls.is_some()) {
@@ -59,7 +61,7 @@ pub fn decode(decoder: &mut Decoder<'_, '_>, entry: &Entry<'_>) -> Option<Listen
         // What could not be decoded is an error: the clear is never what is left of it.
         tls: tls.flatten(),
         http2,
-        h2c: false,
+        h2c,
         redirect_to_https,
         proxy_protocol,
     })
