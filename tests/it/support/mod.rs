@@ -12,6 +12,7 @@ pub mod frames;
 pub mod h2;
 pub mod hpack;
 pub mod leak;
+pub mod link;
 pub mod message;
 pub mod metrics;
 pub mod nginx;
@@ -19,6 +20,7 @@ pub mod origin;
 pub mod process;
 pub mod shared;
 pub mod signature;
+pub mod tls;
 pub mod wait;
 
 pub use client::{Request, Response, Wire};
