@@ -14,11 +14,15 @@ use crate::secret::Secret;
 
 use super::Table;
 use super::compile::{Compiled, Stamp, compile};
+use super::upstream::Wish;
 
 /// The moment of every test.
 pub(super) const NOW: u64 = 1_700_000_000_000;
 /// A sign token that is long enough.
 pub(super) const SIGN_TOKEN: &str = "0123456789abcdef0123456789abcdef";
+
+/// A choice that wants nothing in particular.
+pub(super) const ANY: Wish<'static> = Wish { key: None, avoid: &[], random: 0, now: NOW };
 
 /// A place in line `line` of the one file.
 pub(super) fn at(line: u32) -> Pos {
@@ -162,6 +166,29 @@ pub(super) fn sign(scheme: SignScheme) -> Option<Sign> {
 
 pub(super) fn field(name: &'static str, value: &'static str) -> (Spanned<HeaderName>, HeaderValue) {
     (Spanned::new(HeaderName::from_static(name), at(5)), HeaderValue::from_static(value))
+}
+
+/// CORS for these origins, a minute long.
+pub(super) fn cors(origins: &[&str]) -> Cors {
+    Cors {
+        origins: Origins::These(origins.iter().map(|origin| text(origin)).collect()),
+        max_age: Duration::from_secs(60),
+        credentials: false,
+        expose: Vec::new(),
+        at: at(6),
+    }
+}
+
+/// One request at once and one a minute, one in flight, a thousand bytes; for all of the route's callers.
+pub(super) fn limits() -> Limits {
+    Limits {
+        requests: Some(Rate { count: 1, period: Duration::from_secs(60) }),
+        burst: 1,
+        concurrent: Some(1),
+        body: Some(1000),
+        per: Per::Route,
+        at: at(7),
+    }
 }
 
 pub(super) fn url(text: &str) -> UpstreamUrl {
