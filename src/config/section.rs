@@ -10,6 +10,7 @@ pub mod identity;
 pub mod listeners;
 pub mod logging;
 pub mod projects;
+pub mod retry;
 pub mod routes;
 pub mod server;
 pub mod sign;

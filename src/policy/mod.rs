@@ -2,6 +2,7 @@
 
 pub mod access;
 pub mod auth;
+pub mod budget;
 pub mod certificate;
 pub mod chunked;
 pub mod forward;
@@ -10,5 +11,6 @@ pub mod host;
 pub mod path;
 pub mod request_gate;
 pub mod response_gate;
+pub mod retry;
 pub mod sign;
 pub mod upstream_guard;

@@ -7,16 +7,17 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
 use http::{HeaderMap, StatusCode, Version, header};
 use pingora_http::RequestHeader;
 use pingora_proxy::Session;
 
-use super::connection::{Connection, Fault};
+use super::attempt::Attempts;
+use super::clocks::Fault;
+use super::downstream::Downstream;
 use super::engine::Shared;
 use super::failure::{self, Failure};
 use super::peer::Leased;
-use super::respond::{self, Problem, RequestLine};
+use super::respond::{Problem, RequestLine};
 use crate::clock;
 use crate::id::RequestId;
 use crate::observe::event::{End, RequestEnd};
@@ -31,8 +32,8 @@ pub struct Context {
     pub id: RequestId,
     /// The table that it sees, from its arrival to its end.
     pub table: Arc<Table>,
-    /// The connection it came by.
-    pub connection: Option<Arc<Connection>>,
+    /// The client's side of it.
+    pub downstream: Option<Downstream>,
     /// The proof that it may go upstream.
     pub admitted: Option<Admitted>,
     /// Its route, as soon as one is found.
@@ -45,12 +46,8 @@ pub struct Context {
     pub detail: String,
     /// The code of an answer of the edge's own.
     pub refused: Option<&'static str>,
-    /// Upstream attempts so far.
-    pub attempts: u32,
-    /// Addresses of the endpoint that could not be connected to.
-    pub unreachable: usize,
-    /// How many addresses it has.
-    pub alternatives: usize,
+    /// At its upstream.
+    pub attempts: Attempts,
     /// Whether the upstream connection came from the pool.
     pub reused: Option<bool>,
     /// What the upstream answered.
@@ -59,15 +56,12 @@ pub struct Context {
     pub interim: u32,
     /// When the response head went out.
     pub first_byte: Option<Duration>,
-    /// When this attempt began to connect.
-    pub connecting: Option<Instant>,
     /// What the client was answered, as far as it got.
     pub status: Option<StatusCode>,
     /// Of the request's body, so far.
     pub bytes_in: u64,
     /// Of the response's body, so far.
     pub bytes_out: u64,
-    head: Option<Bytes>,
     streaming: bool,
     recorded: bool,
     started: Instant,
@@ -82,25 +76,21 @@ impl Context {
             shared: Arc::clone(shared),
             id: RequestId::fresh(),
             table: shared.table(),
-            connection: None,
+            downstream: None,
             admitted: None,
             route: None,
             leased: None,
             failure: None,
             detail: String::new(),
             refused: None,
-            attempts: 0,
-            unreachable: 0,
-            alternatives: 1,
+            attempts: Attempts::default(),
             reused: None,
             upstream_status: None,
             interim: 0,
             first_byte: None,
-            connecting: None,
             status: None,
             bytes_in: 0,
             bytes_out: 0,
-            head: None,
             streaming: false,
             recorded: false,
             started: Instant::now(),
@@ -108,11 +98,10 @@ impl Context {
         }
     }
 
-    /// Ties the request to its connection; its head's bytes are kept for the record of a request that is cut.
-    pub fn arrive(&mut self, connection: Arc<Connection>, head: Bytes) {
-        connection.wire().arrive();
-        self.connection = Some(connection);
-        self.head = Some(head);
+    /// Ties the request to its client.
+    pub fn arrive(&mut self, downstream: Downstream) {
+        downstream.arrive();
+        self.downstream = Some(downstream);
     }
 
     /// Every policy has admitted it.
@@ -126,9 +115,9 @@ impl Context {
         self.route.as_ref()?.forward()
     }
 
-    /// What its connection found out.
+    /// What was found out about its two sides.
     pub fn fault(&self) -> Option<Fault> {
-        self.connection.as_ref()?.wire().fault()
+        self.downstream.as_ref()?.fault()
     }
 
     /// The response head goes out now.
@@ -157,23 +146,18 @@ impl Context {
 
     /// The request was given up: the client is told, if nothing was said yet, and the record says what is known.
     fn abandon(&mut self) {
-        let Some(connection) = self.connection.clone() else { return };
-        let (fault, begun) = {
-            let wire = connection.wire();
-            (wire.fault(), wire.begun())
-        };
-        let head = self.head.as_deref().unwrap_or_default();
-        let failure = match fault {
-            _ if connection.is_cut() => failure::DRAINED,
+        let Some(downstream) = self.downstream.clone() else { return };
+        let failure = match downstream.fault() {
+            _ if downstream.is_cut() => failure::DRAINED,
             Some(fault) => failure::of_fault(fault),
             None => failure::INTERNAL,
         };
         if std::thread::panicking() {
-            // The connection's task dies with this request: there is nobody left to close it well.
-            connection.wire().set_reset();
-        } else if !begun && failure.status > 0 {
+            // The request's task dies with it: there is nobody left to end it well.
+            downstream.reset();
+        } else if !downstream.begun() && failure.status > 0 {
             let problem = Problem { status: failure.status, code: failure.code, message: failure.message };
-            self.bytes_out = respond::past_the_engine(&connection, &problem, &self.id, head).try_into().unwrap_or(0);
+            self.bytes_out = downstream.answer_past_the_engine(&problem, &self.id).try_into().unwrap_or(0);
             self.status = StatusCode::from_u16(failure.status).ok();
         }
         self.failure.get_or_insert(failure);
@@ -183,13 +167,14 @@ impl Context {
         let route = self.route.as_deref();
         let admitted = self.admitted.as_ref();
         let upstream = self.leased.as_ref().and(self.forward()).map_or("", |forward| &*forward.upstream.name);
-        let peer = self.connection.as_ref().map(|connection| connection.peer.ip().to_canonical());
+        let connection = self.downstream.as_ref().map(Downstream::connection);
+        let peer = connection.map(|connection| connection.peer.ip().to_canonical());
         let event = RequestEnd {
             started: self.started_at,
             duration: self.started.elapsed(),
             first_byte: self.first_byte,
             request_id: self.id.as_str(),
-            listener: self.connection.as_ref().map_or("", |connection| &connection.listener.name),
+            listener: connection.map_or("", |connection| &connection.listener.name),
             client_ip: admitted.map(|admitted| admitted.client_ip).or(peer).unwrap_or([0, 0, 0, 0].into()),
             method: facts.method,
             host: facts.host,
@@ -208,7 +193,7 @@ impl Context {
             upstream,
             endpoint: self.leased.as_ref().map_or("", |leased| &leased.0.label),
             upstream_status: self.upstream_status.map(|status| status.as_u16()),
-            attempts: self.attempts,
+            attempts: self.attempts.made,
             reused: self.reused,
             token: "",
             end: self.end(),
@@ -240,9 +225,10 @@ impl Drop for Context {
         if !self.recorded {
             self.abandon();
             self.shared.count_attempt(self);
-            let head = self.head.take().unwrap_or_default();
+            let downstream = self.downstream.clone();
             let status = self.status.map_or(0, |status| status.as_u16());
-            self.emit(&Facts::of_bytes(&head), status, self.bytes_in, self.bytes_out);
+            let facts = downstream.as_ref().map(Facts::of_downstream).unwrap_or_default();
+            self.emit(&facts, status, self.bytes_in, self.bytes_out);
         }
         let live = self.shared.live();
         if self.streaming {
@@ -254,6 +240,7 @@ impl Drop for Context {
 }
 
 /// What the record says of the request's head.
+#[derive(Default)]
 struct Facts<'a> {
     method: &'a str,
     host: &'a str,
@@ -280,9 +267,9 @@ impl<'a> Facts<'a> {
     }
 
     /// Of a request that is gone with its session.
-    fn of_bytes(head: &'a [u8]) -> Self {
-        let RequestLine { method, path, query } = RequestLine::of(head);
-        Self { method, host: "", path, query, protocol: "HTTP/1.1", referer: None, user_agent: None }
+    fn of_downstream(downstream: &'a Downstream) -> Self {
+        let (version, RequestLine { method, path, query }) = downstream.request_line();
+        Self { method, path, query, protocol: protocol(version), ..Self::default() }
     }
 }
 

@@ -1,9 +1,9 @@
 //! Pingora's engine with our phases in it, and what all requests share.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use arc_swap::ArcSwap;
-use pingora_core::Error;
 use pingora_core::apps::HttpServerOptions;
 use pingora_core::server::ShutdownWatch;
 use pingora_core::server::configuration::ServerConf;
@@ -20,8 +20,8 @@ use crate::table::{Route, Table};
 
 /// Where the table in force is found.
 pub type Tables = Arc<ArcSwap<Table>>;
-/// Tries for one request, the first included, when a pooled connection turns out to be dead.
-const TRIES: usize = 3;
+/// More than one request can need: `attempt` says when it is enough.
+const TRIES: usize = 1000;
 /// Idle upstream connections kept, per worker.
 const POOL: usize = 512;
 
@@ -40,6 +40,7 @@ pub struct Shared {
     observer: Arc<Observer>,
     /// Who chooses.
     pub peers: Peers,
+    since: Instant,
 }
 
 impl Shared {
@@ -69,12 +70,18 @@ impl Shared {
     }
 
     /// Counts an attempt that is followed by another.
-    pub fn note_retry(&self, error: &Error, reason: &'static str, ctx: &Context) {
-        if error.retry()
-            && let Some(forward) = ctx.forward()
-        {
-            self.observer.metrics.upstream_series(&forward.upstream.name).retried(reason);
+    pub fn count_retry(&self, ctx: &Context, reason: &'static str) {
+        let Some(forward) = ctx.forward() else { return };
+        self.observer.metrics.upstream_series(&forward.upstream.name).retried(reason);
+        if let Some(leased) = &ctx.leased {
+            let status = ctx.upstream_status.map(|status| status.as_u16());
+            self.observer.metrics.upstream_request(&forward.upstream.name, &leased.0.label, status);
         }
+    }
+
+    /// Milliseconds since the start: only ever forward.
+    pub fn millis(&self) -> u64 {
+        u64::try_from(self.since.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
 
     /// The metrics of a route, made at its first request.
@@ -93,7 +100,8 @@ impl Engine {
             max_retries: TRIES,
             ..ServerConf::default()
         };
-        let shared = Arc::new(Shared { tables, observer, peers: Peers::new(Arc::new(resolver)) });
+        let shared =
+            Arc::new(Shared { tables, observer, peers: Peers::new(Arc::new(resolver)), since: Instant::now() });
         let mut http = HttpProxy::new(Gateway(Arc::clone(&shared)), Arc::new(conf));
         http.handle_init_modules();
         // CONNECT is refused by the request gate, in our own words; Pingora would answer before any phase of ours.

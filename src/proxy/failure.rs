@@ -2,7 +2,7 @@
 
 use pingora_core::{Error, ErrorSource, ErrorType};
 
-use super::connection::{Fault, Silence};
+use super::clocks::{Fault, Silence};
 use crate::observe::event::End;
 
 /// One failed request, told apart.

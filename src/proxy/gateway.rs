@@ -1,7 +1,7 @@
 //! Pingora's phases, a few lines each. What they decide is decided in `table` and `policy`; here it is carried out.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -13,12 +13,13 @@ use pingora_core::{Error, ErrorType, Result};
 use pingora_http::{RequestHeader, ResponseHeader};
 use pingora_proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
 
-use super::connection::Connection;
+use super::attempt;
 use super::context::Context;
+use super::downstream::Downstream;
 use super::engine::Shared;
 use super::failure::{self, Failure};
 use super::heads::{apply, edit, is_event_stream, is_websocket, length, may_switch_protocols};
-use super::io::Io;
+use super::http2_upstream;
 use super::peer::Choice;
 use super::respond::{Answer, Problem};
 use crate::clock;
@@ -47,7 +48,7 @@ impl ProxyHttp for Gateway {
     fn init_downstream_modules(&self, _modules: &mut HttpModules) {}
 
     async fn request_filter(&self, session: &mut Session, ctx: &mut Self::CTX) -> Result<bool> {
-        let connection = arrive(session, ctx)?;
+        let downstream = arrive(session, ctx)?;
         session.set_total_drain_timeout(Some(DRAIN_BODY));
         if session.req_header().version == Version::HTTP_10 {
             // RFC 9110 §15.2: a 1.0 client would take an interim answer for the answer.
@@ -57,13 +58,18 @@ impl ProxyHttp for Gateway {
             session.set_keepalive(None);
         }
         let step = {
-            let view = view(session.req_header(), &connection)?;
+            let view = view(session.req_header(), &downstream)?;
             let (decision, canonical) = ctx.table.decide(&view, clock::unix_millis(), &mut NoTrace);
             match (decision, canonical) {
                 (Decision::Refuse(refusal, route), _) => Step::Refuse(refusal, route),
                 (Decision::ServerOptions, _) => Step::Answer(Answer::server_options()),
                 (Decision::Admit(admitted), Some(canonical)) => match &admitted.route.action {
-                    Action::Forward(_) => Step::Forward(admitted),
+                    Action::Forward(forward) => {
+                        let upstream = &forward.upstream;
+                        ctx.attempts.key =
+                            if upstream.hashes() { upstream.key(&admitted, &view, &canonical) } else { None };
+                        Step::Forward(admitted)
+                    }
                     Action::Respond { status, body } => {
                         let answer = Answer::fixed(*status, body, &admitted.route.response_edits);
                         Step::Local(admitted, answer)
@@ -79,7 +85,7 @@ impl ProxyHttp for Gateway {
         };
         match step {
             Step::Forward(admitted) => {
-                connection.wire().wait_by(admitted.route.timeouts);
+                downstream.clocks().wait_by(admitted.route.timeouts);
                 ctx.admit(admitted);
                 Ok(false)
             }
@@ -100,24 +106,22 @@ impl ProxyHttp for Gateway {
         }
     }
 
-    async fn upstream_peer(&self, _session: &mut Session, ctx: &mut Self::CTX) -> Result<Box<HttpPeer>> {
-        let (Some(admitted), Some(connection)) = (&ctx.admitted, &ctx.connection) else {
+    async fn upstream_peer(&self, session: &mut Session, ctx: &mut Self::CTX) -> Result<Box<HttpPeer>> {
+        let (Some(admitted), Some(downstream)) = (&ctx.admitted, &ctx.downstream) else {
             return Err(internal());
         };
         let Action::Forward(forward) = &admitted.route.action else {
             return Err(internal());
         };
         // Until the request is sent the upstream's clocks stand still; connecting has its own.
-        connection.wire().expect_nothing();
-        let again = ctx.leased.as_ref().filter(|_| ctx.unreachable > 0).map(|leased| Arc::clone(&leased.0));
-        let chosen = self.0.peers.choose(&ctx.table, admitted, forward, again, ctx.unreachable).await;
-        ctx.attempts += 1;
-        ctx.reused = None;
-        ctx.connecting = Some(Instant::now());
+        downstream.clocks().expect_nothing();
+        let attempt = attempt::plan(session, ctx);
+        let chosen = self.0.peers.choose(&ctx.table, admitted, forward, attempt).await;
+        attempt::next(&self.0, ctx);
         match chosen {
-            Ok(Choice { peer, leased, alternatives }) => {
+            Ok(Choice { peer, leased, dial }) => {
                 ctx.leased = Some(leased);
-                ctx.alternatives = alternatives;
+                ctx.attempts.dial = dial;
                 Ok(peer)
             }
             Err(no_peer) => {
@@ -135,16 +139,21 @@ impl ProxyHttp for Gateway {
 
     async fn connected_to_upstream(
         &self,
-        _session: &mut Session,
+        session: &mut Session,
         reused: bool,
         _peer: &HttpPeer,
         _fd: std::os::unix::io::RawFd,
-        _digest: Option<&Digest>,
+        digest: Option<&Digest>,
         ctx: &mut Self::CTX,
     ) -> Result<()> {
+        if reused && let Some(too_old) = attempt::refuse_old(session, digest, ctx) {
+            return Err(too_old);
+        }
         ctx.reused = Some(reused);
+        // What was read of the body before is sent, and counted, once more.
+        ctx.bytes_in = 0;
         if let Some(forward) = ctx.forward() {
-            let took = if reused { None } else { ctx.connecting.map(|since| since.elapsed()) };
+            let took = if reused { None } else { ctx.attempts.connecting.map(|since| since.elapsed()) };
             self.0.observer().metrics.upstream_connection(&forward.upstream.name, took);
         }
         Ok(())
@@ -156,10 +165,10 @@ impl ProxyHttp for Gateway {
         upstream: &mut RequestHeader,
         ctx: &mut Self::CTX,
     ) -> Result<()> {
-        let (Some(admitted), Some(connection), Some(leased)) = (&ctx.admitted, &ctx.connection, &ctx.leased) else {
+        let (Some(admitted), Some(downstream), Some(leased)) = (&ctx.admitted, &ctx.downstream, &ctx.leased) else {
             return Err(internal());
         };
-        let view = view(session.req_header(), connection)?;
+        let view = view(session.req_header(), downstream)?;
         let Gate::Pass(canonical) = request_gate::judge(&view) else {
             return Err(internal());
         };
@@ -177,7 +186,7 @@ impl ProxyHttp for Gateway {
         if let Some(scheme) = admitted.route.sign.as_ref().and_then(|sign| sign.scheme) {
             self.0.series(&admitted.route).signed(scheme.name());
         }
-        Ok(())
+        http2_upstream::adapt(session, upstream, ctx).await
     }
 
     async fn request_body_filter(
@@ -188,11 +197,10 @@ impl ProxyHttp for Gateway {
         ctx: &mut Self::CTX,
     ) -> Result<()> {
         ctx.bytes_in += length(body.as_ref());
-        if end && let Some(connection) = &ctx.connection {
-            let mut wire = connection.wire();
-            wire.body_read();
+        if end && let Some(downstream) = &ctx.downstream {
+            downstream.body_read();
             if ctx.upstream_status.is_none() {
-                wire.await_first_byte();
+                downstream.clocks().await_first_byte();
             }
         }
         Ok(())
@@ -215,8 +223,12 @@ impl ProxyHttp for Gateway {
             }
         } else {
             ctx.upstream_status = Some(upstream.status);
-            if let Some(connection) = &ctx.connection {
-                connection.wire().heard_upstream();
+            attempt::learn_keep_alive(&upstream.headers, ctx);
+            if let Some(repeat) = attempt::repeat_after(&self.0, session, upstream.status, ctx) {
+                return Err(repeat);
+            }
+            if let Some(downstream) = &ctx.downstream {
+                downstream.clocks().heard_upstream();
             }
         }
         if let Verdict::Refuse { code, reason } =
@@ -254,8 +266,8 @@ impl ProxyHttp for Gateway {
         }
         if response.status == StatusCode::SWITCHING_PROTOCOLS {
             ctx.open_stream();
-            if let Some(connection) = &ctx.connection {
-                connection.wire().upgrade();
+            if let Some(downstream) = &ctx.downstream {
+                downstream.clocks().upgrade();
             }
         } else if is_event_stream(response) {
             ctx.open_stream();
@@ -271,24 +283,21 @@ impl ProxyHttp for Gateway {
         ctx: &mut Self::CTX,
     ) -> Result<Option<Duration>> {
         ctx.bytes_out += length(body.as_ref());
-        if let Some(connection) = &ctx.connection {
-            let mut wire = connection.wire();
-            if end { wire.expect_nothing() } else { wire.heard_upstream() }
+        if let Some(downstream) = &ctx.downstream {
+            let mut clocks = downstream.clocks();
+            if end { clocks.expect_nothing() } else { clocks.heard_upstream() }
         }
         Ok(None)
     }
 
     fn fail_to_connect(
         &self,
-        _session: &mut Session,
+        session: &mut Session,
         _peer: &HttpPeer,
         ctx: &mut Self::CTX,
         mut error: Box<Error>,
     ) -> Box<Error> {
-        // Nothing was sent: the name's next address may be tried, whatever the method.
-        ctx.unreachable += 1;
-        error.set_retry(ctx.unreachable < ctx.alternatives);
-        self.0.note_retry(&error, "connect", ctx);
+        attempt::unconnected(&self.0, session, ctx, &mut error);
         error
     }
 
@@ -300,15 +309,7 @@ impl ProxyHttp for Gateway {
         ctx: &mut Self::CTX,
         client_reused: bool,
     ) -> Box<Error> {
-        error.retry.decide_reuse(client_reused);
-        // A pooled connection that died in our hands: sent again when that is safe and nothing has reached the client.
-        let safe = session.req_header().method.is_idempotent()
-            && !session.as_ref().retry_buffer_truncated()
-            && session.response_written().is_none();
-        if !safe {
-            error.set_retry(false);
-        }
-        self.0.note_retry(&error, "reset", ctx);
+        attempt::failed(&self.0, session, ctx, &mut error, client_reused);
         error
     }
 
@@ -378,24 +379,23 @@ enum Step {
     Refuse(Refusal, Option<Arc<crate::table::Route>>),
 }
 
-/// Finds the connection under the session and ties the request to it.
-fn arrive(session: &Session, ctx: &mut Context) -> Result<Arc<Connection>> {
-    let http1 = session.as_downstream().as_http1().ok_or_else(internal)?;
-    let io: &Io = http1.stream().as_any().downcast_ref().ok_or_else(internal)?;
-    ctx.arrive(Arc::clone(&io.0), http1.get_headers_raw_bytes());
-    Ok(Arc::clone(&io.0))
+/// Finds the client under the session and ties the request to it.
+fn arrive(session: &Session, ctx: &mut Context) -> Result<Downstream> {
+    let downstream = Downstream::of(session).ok_or_else(internal)?;
+    ctx.arrive(downstream.clone());
+    Ok(downstream)
 }
 
-fn view<'a>(request: &'a RequestHeader, connection: &Connection) -> Result<RequestView<'a>> {
+fn view<'a>(request: &'a RequestHeader, downstream: &'a Downstream) -> Result<RequestView<'a>> {
     let target = std::str::from_utf8(request.raw_path())
         .map_err(|_| Error::explain(ErrorType::HTTPStatus(400), "target is not text"))?;
     Ok(RequestView {
         method: &request.method,
         target,
-        authority: None,
+        authority: downstream.authority(),
         headers: &request.headers,
         version: request.version,
-        peer: connection.peer.ip().to_canonical(),
+        peer: downstream.connection().peer.ip().to_canonical(),
         tls: false,
         certificate: None,
     })
@@ -431,8 +431,8 @@ fn cut_short(session: &Session, ctx: &Context) {
             && !head.headers.contains_key(header::CONTENT_LENGTH)
             && !head.headers.contains_key(header::TRANSFER_ENCODING)
     });
-    if delimited_by_close && let Some(connection) = &ctx.connection {
-        connection.wire().reset_on_close();
+    if let Some(downstream) = &ctx.downstream {
+        downstream.cut_short(delimited_by_close);
     }
 }
 

@@ -11,17 +11,23 @@
 //! Not here: what decides (`policy`, `table`), what the operator sees (`observe`, `admin`). TLS, HTTP/2 and PROXY protocol
 //! enter at `transport` and `driver`: the transport is an enum and the driver is chosen per connection.
 
+mod attempt;
+mod clocks;
 pub mod connection;
 mod context;
 mod deadline;
+mod dial;
+mod downstream;
 mod driver;
 mod engine;
 mod failure;
 mod gateway;
 mod heads;
+mod http2_upstream;
 mod io;
 mod listener;
 mod peer;
+mod reach;
 mod resolve;
 mod respond;
 mod transport;

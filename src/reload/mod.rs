@@ -25,12 +25,11 @@ use parking_lot::Mutex;
 
 use crate::config::{self, Loading, Sources};
 use crate::diagnostic::Diagnostic;
+use crate::follow::Fingerprint;
 use crate::observe::{Observer, systemd};
 use crate::table::Table;
 use crate::table::compile::{Compiled, Stamp, compile};
 use crate::table::diff::diff;
-
-use watch::fingerprint::Fingerprint;
 
 pub use report::{Changes, Outcome, Report, Trigger};
 
@@ -65,6 +64,8 @@ pub struct Reloader {
     /// Tables that requests may still hold: dropped here, so that no request pays for freeing one.
     retired: Mutex<Vec<Arc<Table>>>,
     observer: OnceLock<Arc<Observer>>,
+    /// Told of every table that is published after the first.
+    published: OnceLock<Box<dyn Fn() + Send + Sync>>,
     /// When the last load began.
     began: Mutex<Instant>,
     /// How many have asked, ever.
@@ -117,6 +118,7 @@ impl Reloader {
             seen: Mutex::new((candidate.watched, candidate.fingerprint)),
             retired: Mutex::default(),
             observer: OnceLock::new(),
+            published: OnceLock::new(),
             began: Mutex::new(begun),
             asked: AtomicU64::new(0),
             answered: Mutex::new(0),
@@ -133,6 +135,12 @@ impl Reloader {
         observer.metrics.reload(Outcome::Applied.as_str(), table.generation, &table.sha256);
         // A second observer would have nothing to observe that the first does not.
         let _ = self.observer.set(observer);
+    }
+
+    /// From now on `told` is called after every table that is published.
+    pub fn on_publish(&self, told: impl Fn() + Send + Sync + 'static) {
+        // A second listener would hear nothing that the first does not.
+        let _ = self.published.set(Box::new(told));
     }
 
     /// The table in force.
@@ -254,6 +262,9 @@ impl Reloader {
         let table = Arc::new(table);
         self.table.store(Arc::clone(&table));
         self.retired.lock().push(Arc::clone(old));
+        if let Some(told) = self.published.get() {
+            told();
+        }
         if let Some(observer) = self.observer.get()
             && table.logging != old.logging
         {

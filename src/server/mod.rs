@@ -19,6 +19,7 @@ use crate::admin::{self, Parts};
 use crate::clock;
 use crate::config::render;
 use crate::exit;
+use crate::follow::Follower;
 use crate::observe::{Observer, log as process_log, systemd};
 use crate::private::{self, DirectoryError};
 use crate::proxy::{self, Engine, Listening, Resolver, Workers};
@@ -109,6 +110,7 @@ struct Running {
     listening: Listening,
     admin: Option<admin::Running>,
     _watch: Option<Watch>,
+    _follower: Follower,
     workers: Arc<Workers>,
     observer: Arc<Observer>,
     _pid: Option<PidFile>,
@@ -162,7 +164,17 @@ fn start(source: &Source, reloader: &Arc<Reloader>, table: &Table) -> Result<Run
         Source::File(_) => Some(Watch::start(Arc::clone(reloader)).map_err(StartError::System)?),
         Source::QuickStart { .. } => None,
     };
-    Ok(Running { listening, admin, _watch: watch, workers, observer, _pid: pid })
+    let follower = follower(reloader).map_err(StartError::System)?;
+    Ok(Running { listening, admin, _watch: watch, _follower: follower, workers, observer, _pid: pid })
+}
+
+/// Follows the files that the table in force is made from and that are live without a reload.
+fn follower(reloader: &Arc<Reloader>) -> std::io::Result<Follower> {
+    let tables = reloader.tables();
+    let follower = Follower::start(Arc::new(move || tables.load().followed()))?;
+    let handle = follower.handle();
+    reloader.on_publish(move || handle.poke());
+    Ok(follower)
 }
 
 /// The admin listener's token: from the state directory, or, where nothing may be written, one for this run.

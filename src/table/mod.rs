@@ -19,6 +19,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::clock::UnixMillis;
+use crate::follow::Followed;
 use crate::policy::access::Networks;
 use crate::policy::auth::Clients;
 
@@ -64,6 +65,13 @@ pub struct Table {
     pub routes: Vec<Arc<Route>>,
     /// Every upstream (named groups first, then one for each distinct URL authority).
     pub upstreams: Vec<Arc<Upstream>>,
+}
+
+impl Table {
+    /// What it is made from beside the configuration's own files, and is live by itself.
+    pub fn followed(&self) -> Vec<Arc<dyn Followed>> {
+        Vec::new()
+    }
 }
 
 /// The sections that are read at start: a later edit of them waits for a restart.

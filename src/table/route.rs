@@ -8,6 +8,7 @@ use http::{HeaderName, HeaderValue, Method, StatusCode};
 
 use crate::observe::metrics::RouteSeries;
 use crate::policy::access::Access;
+use crate::policy::retry::Retry;
 use crate::policy::sign::Scheme;
 use crate::secret::Secret;
 
@@ -52,6 +53,8 @@ pub struct Route {
     pub response_edits: Arc<Edits>,
     /// Of one request.
     pub timeouts: Timeouts,
+    /// When a request is sent again, beyond what is always safe; `None`: never.
+    pub retry: Option<Retry>,
     /// Its metrics, made at its first request.
     pub series: OnceLock<Arc<RouteSeries>>,
 }

@@ -16,10 +16,13 @@ mod tests;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize};
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
+use rustls_pki_types::PrivateKeyDer;
+
+use crate::policy::budget::Budget;
 
 pub use crate::config::model::{Balance, Eject, HashOn, Health, Http2, Scheme};
 pub use choose::Wish;
@@ -58,6 +61,10 @@ pub struct Upstream {
     pub keepalive_idle: Duration,
     /// How many of them; `None`: as many as were needed.
     pub max_idle: Option<usize>,
+    /// What is shown to those who ask for a certificate.
+    pub client_certificate: Option<Arc<ClientCertificate>>,
+    /// How many requests may be sent again; carried over by name.
+    pub budget: Arc<Budget>,
     /// Different TLS settings must not share pooled connections: part of the pool's key.
     pub pool_group: u64,
 }
@@ -69,6 +76,20 @@ pub struct Ca {
     pub path: PathBuf,
     /// The certificates, DER.
     pub certificates: Vec<Vec<u8>>,
+}
+
+/// A certificate with its key, to be shown to an upstream.
+pub struct ClientCertificate {
+    /// Its own first, DER.
+    pub chain: Vec<Vec<u8>>,
+    /// Its private key.
+    pub key: PrivateKeyDer<'static>,
+}
+
+impl std::fmt::Debug for ClientCertificate {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ClientCertificate").field("chain", &self.chain.len()).finish_non_exhaustive()
+    }
 }
 
 /// One address, as configured.
@@ -101,4 +122,10 @@ pub struct EndpointState {
     pub last_error: ArcSwapOption<String>,
     /// Whether it is fit for requests.
     pub fitness: Fitness,
+    /// Whether the last connection spoke HTTP/2.
+    pub speaks_http2: AtomicBool,
+    /// For how many seconds it keeps idle connections, plus one; 0: it never said.
+    pub keep_alive: AtomicU32,
+    /// Open connections, in use or idle; counted where the number of idle ones is limited.
+    pub open: AtomicU64,
 }

@@ -22,6 +22,7 @@ mod fixtures;
 mod http_cases;
 mod lifecycle;
 mod logs;
+mod oracles;
 mod real;
 mod reload;
 mod routing;

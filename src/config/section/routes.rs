@@ -6,9 +6,9 @@ use crate::config::address;
 use crate::config::decoder::Decoder;
 use crate::config::fields::{Fields, Later, Off, Shape};
 use crate::config::header;
-use crate::config::model::{Action, Auth, HeaderEdits, HostHeader, Proxy, Retry, Route, Target, Timeouts};
+use crate::config::model::{Action, Auth, HeaderEdits, HostHeader, Proxy, Route, Target, Timeouts};
 use crate::config::section::environments::Prefixes;
-use crate::config::section::{headers, sign};
+use crate::config::section::{headers, retry, sign};
 use crate::config::tree::{Entry, Node};
 use crate::config::value::{self, Problem, shown, word};
 use crate::diagnostic::{Diagnostic, Spanned};
@@ -17,13 +17,12 @@ const ROUTE: Shape = Shape {
     what: "a route",
     keys: &[
         "prefix", "upstream", "rewrite", "host", "redirect", "respond", "auth", "methods", "access", "sign", "payload",
-        "headers", "timeouts",
+        "headers", "timeouts", "retry",
     ],
     later: &[
         Later { key: "mode", off: Off::Words(&["api"], &["direct"]) },
         Later { key: "credential", off: Off::Empty },
         Later { key: "limits", off: Off::Empty },
-        Later { key: "retry", off: Off::OneAttempt },
         Later { key: "cors", off: Off::Empty },
         Later { key: "compress", off: Off::Empty },
         Later { key: "files", off: Off::Empty },
@@ -39,7 +38,7 @@ const RESPOND: Shape = Shape { what: "`respond`", keys: &["status", "body"], lat
 const ACTIONS: &[&str] = &["upstream", "redirect", "respond", "files"];
 
 /// Keys that only mean something where a request is forwarded.
-const FORWARDING: &[&str] = &["rewrite", "host", "sign", "payload", "timeouts"];
+const FORWARDING: &[&str] = &["rewrite", "host", "sign", "payload", "timeouts", "retry"];
 
 const AUTH: &[(&str, Auth)] = &[("required", Auth::Required), ("optional", Auth::Optional), ("none", Auth::None)];
 
@@ -64,6 +63,7 @@ pub fn decode(decoder: &mut Decoder<'_, '_>, node: &Node<'_>, family: &str, pref
         fields.get("headers").map(|node| headers::decode(decoder, node)).unwrap_or_default();
     headers::check_owners(decoder, family, &payload, &request_headers);
     let timeouts = fields.get("timeouts").map(|node| timeouts(decoder, node)).unwrap_or_default();
+    let retry = fields.get("retry").map(|node| retry::decode(decoder, node)).unwrap_or_default();
     let action = action(decoder, &fields, &request_headers)?;
     Some(Route {
         prefix: prefix?,
@@ -78,7 +78,7 @@ pub fn decode(decoder: &mut Decoder<'_, '_>, node: &Node<'_>, family: &str, pref
         response_headers,
         timeouts,
         limits: None,
-        retry: Retry::default(),
+        retry,
         cors: None,
         compress: Vec::new(),
         at,

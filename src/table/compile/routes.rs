@@ -6,11 +6,12 @@ use std::sync::{Arc, OnceLock};
 use http::HeaderValue;
 
 use crate::config::model::{
-    self, Environment, HostHeader, Project, Proxy, SignScheme, Target, UpstreamPolicy, UsernameEncoding,
+    self, Environment, HostHeader, Project, Proxy, RetryOn, SignScheme, Target, UpstreamPolicy, UsernameEncoding,
 };
 use crate::diagnostic::{Diagnostic, Spanned};
 use crate::policy::access::Access;
 use crate::policy::path;
+use crate::policy::retry::{Cause, Retry};
 use crate::policy::sign::{self, Scheme};
 
 use super::super::matcher::{EnvironmentEntry, Routes, covers};
@@ -153,6 +154,7 @@ impl Builder<'_, '_, '_> {
             request_edits: self.shared.edits(&written.request_headers),
             response_edits: self.shared.edits(&written.response_headers),
             timeouts: written.timeouts,
+            retry: retry(&written.retry),
             series: OnceLock::new(),
         })
     }
@@ -285,4 +287,14 @@ impl Builder<'_, '_, '_> {
         }
         value
     }
+}
+
+/// One attempt is what there is without asking.
+fn retry(written: &model::Retry) -> Option<Retry> {
+    let cause = |on: &RetryOn| match *on {
+        RetryOn::Connect => Cause::Connect,
+        RetryOn::Reset => Cause::Reset,
+        RetryOn::Status(status) => Cause::Status(status),
+    };
+    (written.attempts > 1).then(|| Retry::new(written.attempts, written.on.iter().map(cause)))
 }
