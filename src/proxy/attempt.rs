@@ -260,6 +260,7 @@ fn go_on(shared: &Shared, ctx: &mut Context, error: &mut Error, verdict: Verdict
         Verdict::Free => ctx.attempts.free += 1,
         Verdict::Again => {
             ctx.attempts.counted += 1;
+            shared.note_failed(ctx);
             if let Some(leased) = &ctx.leased {
                 ctx.attempts.tried.push(Arc::clone(&leased.0));
             }

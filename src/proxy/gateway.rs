@@ -125,6 +125,8 @@ impl ProxyHttp for Gateway {
                 Ok(peer)
             }
             Err(no_peer) => {
+                // What befell the attempt before has been counted.
+                ctx.leased = None;
                 ctx.detail = no_peer.detail;
                 ctx.failure = Some(Failure {
                     status: 503,

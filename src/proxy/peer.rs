@@ -1,9 +1,10 @@
 //! Which address a request goes to, and how: the one place that makes a peer, and only for an [`Admitted`] request.
 
+use std::borrow::Cow;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use pingora::upstreams::peer::HttpPeer;
 
@@ -17,6 +18,9 @@ use crate::policy::upstream_guard;
 use crate::table::route::{Forward, Timeouts};
 use crate::table::upstream::{Scheme, Upstream, Wish};
 use crate::table::{Admitted, Endpoint, Table};
+
+/// A name without an address.
+const UNRESOLVED: &str = "upstream_unresolved";
 
 /// Why there is no peer: 503, with this for client and log.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -84,22 +88,48 @@ impl Peers {
         let (leased, place) = match &attempt.again {
             // While a name has addresses left it is that name's turn.
             Some(dial) => (Leased::new(&dial.endpoint), Place::of(dial)?),
-            None => {
-                let leased = Leased::new(self.endpoint(&forward.upstream, &attempt)?);
-                let place = self.place(&Bounds::of(table, forward), &leased.0, timeouts.connect).await?;
-                (leased, place)
-            }
+            None => self.resolvable(&Bounds::of(table, forward), &forward.upstream, &attempt, timeouts.connect).await?,
         };
         let mut peer = self.reach.peer(&forward.upstream, &leased.0, place.address, timeouts, attempt.wants);
         peer.options.custom_l4 = place.dial.clone().map(|dial| dial as _);
         Ok(Choice { peer, leased, dial: place.dial })
     }
 
+    /// An endpoint whose name has an address. Nothing has been sent, so one without is passed over while there are others.
+    async fn resolvable(
+        &self,
+        bounds: &Bounds<'_>,
+        upstream: &Upstream,
+        attempt: &Plan<'_>,
+        wait: Duration,
+    ) -> Result<(Leased, Place), NoPeer> {
+        let begun = Instant::now();
+        let mut avoid = Cow::Borrowed(attempt.avoid);
+        loop {
+            let leased = Leased::new(self.endpoint(upstream, attempt.key, &avoid)?);
+            let left = wait.saturating_sub(begun.elapsed());
+            let none = match self.place(bounds, &leased.0, left).await {
+                Ok(place) => return Ok((leased, place)),
+                Err(none) => none,
+            };
+            leased.0.state.last_error.store(Some(Arc::new(format!("{}: {}", none.code, none.detail))));
+            let asked_before = avoid.iter().any(|endpoint| Arc::ptr_eq(endpoint, &leased.0));
+            if asked_before || none.code != UNRESOLVED || upstream.endpoints.len() == 1 {
+                return Err(none);
+            }
+            avoid.to_mut().push(Arc::clone(&leased.0));
+        }
+    }
+
     /// A peer for a check of this endpoint, as requests would reach it.
     ///
     /// # Errors
     /// As [`Self::choose`].
-    pub async fn probe(&self, probe: &Probe<'_>, again: Option<&Arc<Dial>>) -> Result<Choice, NoPeer> {
+    pub async fn probe(
+        &self,
+        probe: &Probe<'_>,
+        again: Option<&Arc<Dial>>,
+    ) -> Result<(Box<HttpPeer>, Option<Arc<Dial>>), NoPeer> {
         let place = match again {
             Some(dial) => Place::of(dial)?,
             None => self.place(&probe.bounds, probe.endpoint, probe.timeouts.connect).await?,
@@ -110,12 +140,22 @@ impl Peers {
         // Its connection is of no use to anybody else, and must not be counted as theirs.
         peer.options.max_h2_streams = 1;
         peer.options.tracer = None;
-        Ok(Choice { peer, leased: Leased::new(probe.endpoint), dial: place.dial })
+        Ok((peer, place.dial))
     }
 
-    fn endpoint<'u>(&self, upstream: &'u Upstream, attempt: &Plan<'_>) -> Result<&'u Arc<Endpoint>, NoPeer> {
+    /// Any number, another each time.
+    pub fn chance(&self) -> u64 {
+        self.chance.next()
+    }
+
+    fn endpoint<'u>(
+        &self,
+        upstream: &'u Upstream,
+        key: Option<u64>,
+        avoid: &[Arc<Endpoint>],
+    ) -> Result<&'u Arc<Endpoint>, NoPeer> {
         let random = if upstream.needs_random() { self.chance.next() } else { 0 };
-        let wish = Wish { key: attempt.key, avoid: attempt.avoid, random, now: clock::unix_millis() };
+        let wish = Wish { key, avoid, random, now: clock::unix_millis() };
         upstream.choose(&wish).ok_or_else(|| NoPeer {
             code: "upstream_unhealthy",
             detail: format!("upstream {}: the checks found every endpoint unhealthy", upstream.name),
@@ -127,10 +167,8 @@ impl Peers {
         if let Some(literal) = endpoint.literal {
             return bounds.permit(literal.ip()).map(|()| Place { address: literal, dial: None });
         }
-        let unresolved = |why: &dyn std::fmt::Display| NoPeer {
-            code: "upstream_unresolved",
-            detail: format!("{}: {why}", endpoint.host),
-        };
+        let unresolved =
+            |why: &dyn std::fmt::Display| NoPeer { code: UNRESOLVED, detail: format!("{}: {why}", endpoint.host) };
         let looked_up = tokio::time::timeout(wait, self.resolver.resolve(&endpoint.host)).await;
         let found = looked_up
             .map_err(|_| unresolved(&"no name server answered within timeouts.connect"))?
@@ -156,7 +194,7 @@ struct Place {
 
 impl Place {
     fn of(dial: &Arc<Dial>) -> Result<Self, NoPeer> {
-        let none = || NoPeer { code: "upstream_unresolved", detail: format!("{}: no address", dial.endpoint.host) };
+        let none = || NoPeer { code: UNRESOLVED, detail: format!("{}: no address", dial.endpoint.host) };
         Ok(Self { address: dial.address().ok_or_else(none)?, dial: Some(Arc::clone(dial)) })
     }
 }
@@ -207,7 +245,7 @@ impl<'a> Bounds<'a> {
     }
 }
 
-/// Numbers that nobody can foresee well enough to pick his endpoint. (SplitMix64 mixes them where they are used.)
+/// Numbers from a start that nobody knows (SplitMix64).
 #[derive(Debug)]
 struct Chance(AtomicU64);
 
@@ -217,6 +255,9 @@ impl Chance {
     }
 
     fn next(&self) -> u64 {
-        self.0.fetch_add(0x9e37_79b9_7f4a_7c15, Ordering::Relaxed)
+        let number = self.0.fetch_add(0x9e37_79b9_7f4a_7c15, Ordering::Relaxed);
+        let number = (number ^ (number >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let number = (number ^ (number >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        number ^ (number >> 31)
     }
 }

@@ -22,6 +22,7 @@ use std::time::Duration;
 use arc_swap::ArcSwapOption;
 use rustls_pki_types::PrivateKeyDer;
 
+use crate::clock::UnixMillis;
 use crate::policy::budget::Budget;
 
 pub use crate::config::model::{Balance, Eject, HashOn, Health, Http2, Scheme};
@@ -113,6 +114,17 @@ pub struct Endpoint {
     pub state: Arc<EndpointState>,
 }
 
+/// How one health check went.
+#[derive(Debug)]
+pub struct Check {
+    /// When it ended.
+    pub at: UnixMillis,
+    /// What it found.
+    pub healthy: bool,
+    /// The status, or why there was none; never a secret.
+    pub detail: String,
+}
+
 /// What is known of one endpoint; lives longer than one table.
 #[derive(Debug, Default)]
 pub struct EndpointState {
@@ -120,6 +132,8 @@ pub struct EndpointState {
     pub in_flight: AtomicU64,
     /// The last failure, for the status page; never a secret.
     pub last_error: ArcSwapOption<String>,
+    /// The last health check; `None`: there was none.
+    pub last_check: ArcSwapOption<Check>,
     /// Whether it is fit for requests.
     pub fitness: Fitness,
     /// Whether the last connection spoke HTTP/2.

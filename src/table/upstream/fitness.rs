@@ -99,6 +99,17 @@ impl Upstream {
         }
     }
 
+    /// Whether checks or failures decide who may be chosen.
+    pub fn is_judged(&self) -> bool {
+        self.health.is_some() || self.eject.is_some()
+    }
+
+    /// Until when an ejected endpoint rests.
+    pub fn rests_until(&self, endpoint: &Endpoint, now: UnixMillis) -> Option<UnixMillis> {
+        let since = self.ejected_since(endpoint, now)?;
+        Some(since.saturating_add(millis(self.eject?.rest)))
+    }
+
     /// Notes that an attempt at this endpoint, begun then, failed; answers whether it is ejected because of it.
     ///
     /// An ejected endpoint that is tried, since nobody else is left, and fails again rests from then on: so the others get
