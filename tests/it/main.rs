@@ -29,3 +29,4 @@ mod routing;
 mod signing;
 mod streaming;
 mod upstream_tls;
+mod upstreams;

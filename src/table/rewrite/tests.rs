@@ -19,7 +19,7 @@ fn planned(table: &Table, request: &Request) -> Plan {
     let (decision, canonical) = table.decide(&request.view(), NOW, &mut NoTrace);
     let Decision::Admit(admitted) = decision else { panic!("it should be admitted: {decision:?}") };
     let Action::Forward(forward) = &admitted.route.action else { panic!("it should be forwarded") };
-    let endpoint = &forward.upstream.endpoints[0];
+    let endpoint = forward.upstream.choose(&ANY).unwrap();
     plan(table, &admitted, &request.view(), &canonical.unwrap(), endpoint, NOW, "request-1")
 }
 

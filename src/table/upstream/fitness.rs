@@ -70,7 +70,8 @@ impl Fitness {
     fn fail(&self, eject: &Eject, began: UnixMillis, now: UnixMillis) -> bool {
         let mut failures = self.failures.lock();
         // What was under way when it was ejected has been paid for.
-        if began <= self.ejected_at.load(Ordering::Acquire) && now >= began {
+        let ejected_at = self.ejected_at.load(Ordering::Acquire);
+        if began <= ejected_at && ejected_at <= now {
             return false;
         }
         let tried_while_ejected = self.ejected_since(eject, now).is_some();
