@@ -40,15 +40,20 @@ pub struct Engine {
 pub struct Shared {
     tables: Tables,
     observer: Arc<Observer>,
+    began: Instant,
     /// Who chooses.
     pub peers: Peers,
-    since: Instant,
 }
 
 impl Shared {
     /// The table in force.
     pub fn table(&self) -> Arc<Table> {
         self.tables.load_full()
+    }
+
+    /// Nanoseconds on a clock that never goes back: what the limits count by.
+    pub fn nanos(&self) -> u64 {
+        u64::try_from(self.began.elapsed().as_nanos()).unwrap_or(u64::MAX)
     }
 
     /// The gauges.
@@ -106,7 +111,7 @@ impl Shared {
 
     /// Milliseconds since the start: only ever forward.
     pub fn millis(&self) -> u64 {
-        u64::try_from(self.since.elapsed().as_millis()).unwrap_or(u64::MAX)
+        self.nanos() / 1_000_000
     }
 
     /// The metrics of a route, made at its first request.
@@ -127,7 +132,7 @@ impl Engine {
         };
         observer.metrics.judge_by(judge(&tables));
         let shared =
-            Arc::new(Shared { tables, observer, peers: Peers::new(Arc::new(resolver)), since: Instant::now() });
+            Arc::new(Shared { tables, observer, began: Instant::now(), peers: Peers::new(Arc::new(resolver)) });
         let mut http = HttpProxy::new(Gateway(Arc::clone(&shared)), Arc::new(conf));
         http.handle_init_modules();
         // CONNECT is refused by the request gate, in our own words; Pingora would answer before any phase of ours.

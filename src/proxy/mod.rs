@@ -13,17 +13,22 @@
 
 mod attempt;
 mod clocks;
+mod compress;
 pub mod connection;
 mod context;
 mod deadline;
+mod decorate;
 mod dial;
 mod downstream;
 mod driver;
+mod encoder;
 mod engine;
 mod failure;
+mod files;
 mod gateway;
 mod heads;
 mod health;
+mod http2;
 mod http2_upstream;
 mod io;
 mod listener;

@@ -143,8 +143,8 @@ fn idle_for(upstream: &Upstream, endpoint: &Endpoint) -> Duration {
     let idle = attempt::keep_idle_for(upstream.keepalive_idle, endpoint);
     let Some(most) = upstream.max_idle else { return idle };
     let open = state.open.load(Ordering::Relaxed);
-    // Whoever is on the way has none yet, or will have one of those that are open.
-    let busy = if state.speaks_http2.load(Ordering::Relaxed) { 0 } else { state.in_flight.load(Ordering::Relaxed) + 1 };
+    // Requests that have no connection yet count as if they had, this one included; those of HTTP/2 share theirs.
+    let busy = if state.speaks_http2.load(Ordering::Relaxed) { 0 } else { state.in_flight.load(Ordering::Relaxed) };
     let surplus = usize::try_from(open.max(busy)).map_or(true, |count| count > most);
     if surplus { idle.min(SURPLUS) } else { idle }
 }
