@@ -19,9 +19,6 @@ use crate::table::route::{Forward, Timeouts};
 use crate::table::upstream::{Scheme, Upstream, Wish};
 use crate::table::{Admitted, Endpoint, Table};
 
-/// A name without an address.
-const UNRESOLVED: &str = "upstream_unresolved";
-
 /// Why there is no peer: 503, with this for client and log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NoPeer {
@@ -114,7 +111,7 @@ impl Peers {
             };
             leased.0.state.last_error.store(Some(Arc::new(format!("{}: {}", none.code, none.detail))));
             let asked_before = avoid.iter().any(|endpoint| Arc::ptr_eq(endpoint, &leased.0));
-            if asked_before || none.code != UNRESOLVED || upstream.endpoints.len() == 1 {
+            if asked_before || none.code != "upstream_unresolved" || upstream.endpoints.len() == 1 {
                 return Err(none);
             }
             avoid.to_mut().push(Arc::clone(&leased.0));
@@ -168,7 +165,7 @@ impl Peers {
             return bounds.permit(literal.ip()).map(|()| Place { address: literal, dial: None });
         }
         let unresolved =
-            |why: &dyn std::fmt::Display| NoPeer { code: UNRESOLVED, detail: format!("{}: {why}", endpoint.host) };
+            |why: &dyn std::fmt::Display| NoPeer { code: "upstream_unresolved", detail: format!("{}: {why}", endpoint.host) };
         let looked_up = tokio::time::timeout(wait, self.resolver.resolve(&endpoint.host)).await;
         let found = looked_up
             .map_err(|_| unresolved(&"no name server answered within timeouts.connect"))?
@@ -194,7 +191,7 @@ struct Place {
 
 impl Place {
     fn of(dial: &Arc<Dial>) -> Result<Self, NoPeer> {
-        let none = || NoPeer { code: UNRESOLVED, detail: format!("{}: no address", dial.endpoint.host) };
+        let none = || NoPeer { code: "upstream_unresolved", detail: format!("{}: no address", dial.endpoint.host) };
         Ok(Self { address: dial.address().ok_or_else(none)?, dial: Some(Arc::clone(dial)) })
     }
 }
