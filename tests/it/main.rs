@@ -41,3 +41,4 @@ mod tls;
 mod to_https;
 mod upstream_http2;
 mod upstream_tls;
+mod upstreams;
