@@ -16,8 +16,10 @@ mod support;
 mod admin;
 #[path = "../architecture.rs"]
 mod architecture;
+mod compression;
 mod documents;
 mod explain;
+mod files;
 mod fixtures;
 mod http_cases;
 mod lifecycle;
