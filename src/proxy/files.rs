@@ -25,6 +25,7 @@ use self::find::Missing;
 use self::prepare::{Asked, Prepared};
 use self::source::{Next, Patience, Source};
 use super::context::Context;
+use super::decorate;
 use super::failure::Failure;
 use super::gateway::{internal, refuse};
 use super::respond::Answer;
@@ -106,7 +107,9 @@ fn note(ctx: &mut Context, missing: &Missing) {
 
 async fn add_slash(session: &mut Session, ctx: &mut Context, location: &str) -> Result<()> {
     let route = ctx.route.clone().ok_or_else(internal)?;
-    let answer = Answer::redirect(StatusCode::PERMANENT_REDIRECT, location, &route.response_edits)?;
+    let mut answer = Answer::redirect(StatusCode::PERMANENT_REDIRECT, location, &route.response_edits)?;
+    decorate::own_answer(&mut answer, Some(&route), &session.req_header().headers);
+    decorate::fill_own(&mut answer, &route.response_edits, session.req_header(), ctx)?;
     ctx.answering();
     answer.send(session).await
 }
@@ -132,7 +135,11 @@ async fn send(session: &mut Session, ctx: &mut Context, head: ResponseHeader, bo
     stream(session, ctx, first, source).await
 }
 
-async fn begin(session: &mut Session, ctx: &mut Context, head: ResponseHeader) -> Result<()> {
+async fn begin(session: &mut Session, ctx: &mut Context, mut head: ResponseHeader) -> Result<()> {
+    if let Some(route) = &ctx.route {
+        decorate::cors(&mut head, route, &session.req_header().headers)?;
+        decorate::fill(&mut head, &route.response_edits, session.req_header(), ctx)?;
+    }
     ctx.answering();
     session.as_downstream_mut().write_response_header(Box::new(head)).await.map_err(down)
 }

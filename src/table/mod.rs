@@ -14,6 +14,7 @@ pub mod route;
 #[cfg(test)]
 mod testing;
 pub mod upstream;
+pub mod variables;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -22,9 +23,10 @@ use crate::clock::UnixMillis;
 use crate::follow::Followed;
 use crate::policy::access::Networks;
 use crate::policy::auth::Clients;
+use crate::policy::limit::Ledger;
 
 pub use crate::config::model::{Admin, Listener, Logging, Server};
-pub use decide::{Admitted, Decision, Identity, NoTrace, Refusal, Trace};
+pub use decide::{Admitted, Decision, Identity, NoTrace, Place, Refusal, Trace};
 pub use route::{Action, Route};
 pub use upstream::{Endpoint, Upstream};
 
@@ -61,6 +63,8 @@ pub struct Table {
     pub anonymous: Identity,
     /// Hosts -> project -> environment -> prefix.
     pub matcher: matcher::Matcher,
+    /// What the limits remember; every later table carries it on.
+    pub ledger: Arc<Ledger>,
     /// Every route, in file order.
     pub routes: Vec<Arc<Route>>,
     /// Every upstream (named groups first, then one for each distinct URL authority).

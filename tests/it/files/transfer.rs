@@ -2,7 +2,6 @@
 //! part of them in memory.
 
 use std::fs::{self, File};
-use std::time::Duration;
 
 use super::{Tree, get};
 use crate::support::{Config, Ending, Request, eventually};
