@@ -3,6 +3,7 @@
 
 mod against_nginx;
 mod hostile;
+mod http2;
 mod transfer;
 
 use std::fs::{self, File};
