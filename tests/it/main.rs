@@ -16,9 +16,11 @@ mod support;
 mod admin;
 #[path = "../architecture.rs"]
 mod architecture;
+mod compression;
 mod cors;
 mod documents;
 mod explain;
+mod files;
 mod fixtures;
 mod forwarding;
 mod http2;
