@@ -69,7 +69,9 @@ pub fn next(shared: &Shared, ctx: &mut Context) {
     let first = ctx.attempts.made == 0;
     if first {
         ctx.attempts.counted = 1;
-        if let Some(forward) = ctx.route.as_ref().filter(|route| route.retry.is_some()).and_then(|route| route.forward()) {
+        if let Some(forward) =
+            ctx.route.as_ref().filter(|route| route.retry.is_some()).and_then(|route| route.forward())
+        {
             forward.upstream.budget.sent(shared.millis());
         }
     }
@@ -177,7 +179,12 @@ fn keep_alive_timeout(value: &HeaderValue) -> Option<u32> {
 }
 
 /// Whether the answer whose head has just come is to be dropped and the request sent again.
-pub fn repeat_after(shared: &Shared, session: &mut Session, status: StatusCode, ctx: &mut Context) -> Option<Box<Error>> {
+pub fn repeat_after(
+    shared: &Shared,
+    session: &mut Session,
+    status: StatusCode,
+    ctx: &mut Context,
+) -> Option<Box<Error>> {
     let cause = Cause::Status(status);
     let retry = policy(ctx).filter(|retry| retry.lists(cause))?;
     let means_not_here = matches!(status, StatusCode::UNAUTHORIZED | StatusCode::TOO_MANY_REQUESTS);

@@ -15,8 +15,12 @@ use super::failure::Failure;
 use crate::observe::event::End;
 use crate::table::upstream::Http2;
 
-const NOT_HTTP2: Failure =
-    Failure { status: 502, code: "upstream_not_http2", message: "the upstream does not speak HTTP/2", end: End::UpstreamAbort };
+const NOT_HTTP2: Failure = Failure {
+    status: 502,
+    code: "upstream_not_http2",
+    message: "the upstream does not speak HTTP/2",
+    end: End::UpstreamAbort,
+};
 const TOO_OLD: Failure = Failure {
     status: 505,
     code: "unsupported_version",

@@ -19,6 +19,7 @@ mod architecture;
 mod documents;
 mod explain;
 mod fixtures;
+mod grpc;
 mod http_cases;
 mod lifecycle;
 mod logs;

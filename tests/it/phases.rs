@@ -52,8 +52,13 @@ fn ask(edge: &Edge, request: &Request) -> Seen {
             response.expect_error_shape();
             let code = response.code();
             let known = [
-                "upstream_closed", "upstream_invalid_response", "upstream_timeout", "upstream_connect_failed",
-                "upstream_connect_timeout", "upstream_tls_failed", "upstream_send_timeout",
+                "upstream_closed",
+                "upstream_invalid_response",
+                "upstream_timeout",
+                "upstream_connect_failed",
+                "upstream_connect_timeout",
+                "upstream_tls_failed",
+                "upstream_send_timeout",
             ];
             Seen::Told(response.status, known.into_iter().find(|known| *known == code).unwrap_or("another code"))
         }
@@ -164,8 +169,7 @@ fn fail_http2(peer: &mut Peer, stream: u32, phase: &str, way: &str) -> After {
         "garbage" => _ = peer.raw(b"\xff\xff\xff this is no frame of HTTP/2, and it is long enough to be seen as one"),
         _ => {}
     }
-    while peer.next().is_some() {}
-    After::Close
+    After::Keep
 }
 
 #[test]
@@ -173,7 +177,8 @@ fn an_http2_upstream_fails_in_every_phase() {
     for phase in ["wait", "mid-head", "mid-body", "after body"] {
         for way in WAYS {
             let upstream = Frames::start(move |peer, stream, _| fail_http2(peer, stream, phase, way));
-            let edge = edge(&format!("  u: {{ scheme: h2c, endpoints: [{{ address: \"{}\" }}] }}", upstream.authority()));
+            let edge =
+                edge(&format!("  u: {{ scheme: h2c, endpoints: [{{ address: \"{}\" }}] }}", upstream.authority()));
             let _report = Reported(&edge);
             let _ = ask(&edge, &Request::get("/warm"));
             let before = edge.process.descriptors();

@@ -211,7 +211,8 @@ fn a_429_without_another_endpoint_is_the_clients() {
     let origin = Origin::start();
     origin.answer("/busy", answer(429));
     origin.answer("/broken", answer(503));
-    let routes = r#"- { prefix: /, upstream: "http://{origin}", auth: none, retry: { attempts: 2, on: ["429", "503"] } }"#;
+    let routes =
+        r#"- { prefix: /, upstream: "http://{origin}", auth: none, retry: { attempts: 2, on: ["429", "503"] } }"#;
     let edge = Edge::routes(routes, &origin);
     assert_eq!(edge.get("/busy").status, 429);
     assert_eq!(origin.count(), 1, "the same endpoint would only say it again");

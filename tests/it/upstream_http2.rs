@@ -6,12 +6,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use crate::support::authority::Authority;
 use crate::support::edge::Reported;
 use crate::support::frames::{DATA, END_STREAM, Frames};
 use crate::support::nginx::Nginx;
 use crate::support::origin::After;
 use crate::support::process::{Process, run};
-use crate::support::authority::Authority;
 use crate::support::{Config, Edge, Ending, Request, eventually};
 
 const INTERNAL_ERROR: u32 = 2;
@@ -393,10 +393,8 @@ fn an_upstream_that_asks_for_a_certificate_is_shown_the_groups() {
             "#
         )
     );
-    let edge = Config::new(&text)
-        .value("nginx", &nginx.address.to_string())
-        .value("ca", &authority.certificate())
-        .start();
+    let edge =
+        Config::new(&text).value("nginx", &nginx.address.to_string()).value("ca", &authority.certificate()).start();
     let _report = Reported(&edge);
     for _ in 0..2 {
         assert_eq!(edge.get("/shown").text(), "CN=edge-1 HTTP/2.0");

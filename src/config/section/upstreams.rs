@@ -76,7 +76,9 @@ fn protocol(decoder: &mut Decoder<'_, '_>, fields: &Fields<'_, '_>) -> Option<(S
     let http2 = decoder.parsed(&entry.value, |text| value::word(text, HTTP2))?;
     let (scheme, at) = (scheme?, entry.value.target().at);
     let contradiction = match (scheme, http2) {
-        (Written::Http, Http2::Only) => Some("plain http never speaks HTTP/2; write `scheme: h2c` for HTTP/2 without TLS"),
+        (Written::Http, Http2::Only) => {
+            Some("plain http never speaks HTTP/2; write `scheme: h2c` for HTTP/2 without TLS")
+        }
         (Written::H2c, Http2::Off) => Some("h2c is HTTP/2 without TLS; write `scheme: http` for HTTP/1.1"),
         _ => None,
     };

@@ -255,9 +255,8 @@ fn compile_group(group: &Group, previous: &Previous<'_>, problems: &mut Vec<Diag
         Vec::new()
     });
     let name: Arc<str> = Arc::from(group.name.as_str());
-    let endpoint = |it: &crate::config::model::Endpoint| {
-        endpoint(&name, group.scheme, (&it.host, it.port), it.weight, previous)
-    };
+    let endpoint =
+        |it: &crate::config::model::Endpoint| endpoint(&name, group.scheme, (&it.host, it.port), it.weight, previous);
     Upstream {
         scheme: group.scheme,
         http2: group.http2,

@@ -137,9 +137,8 @@ impl Wish<'_> {
 
 /// Requests in flight for the weight, compared without dividing.
 fn busier(one: &Endpoint, other: &Endpoint) -> std::cmp::Ordering {
-    let load = |of: &Endpoint, by: &Endpoint| {
-        u128::from(of.state.in_flight.load(Ordering::Relaxed)) * u128::from(by.weight)
-    };
+    let load =
+        |of: &Endpoint, by: &Endpoint| u128::from(of.state.in_flight.load(Ordering::Relaxed)) * u128::from(by.weight);
     load(one, other).cmp(&load(other, one))
 }
 

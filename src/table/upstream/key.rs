@@ -62,7 +62,8 @@ fn of_header(headers: &HeaderMap, name: &HeaderName) -> Option<u64> {
 /// The first cookie of that name (RFC 6265 §5.4), quotes and all.
 fn of_cookie(headers: &HeaderMap, name: &str) -> Option<u64> {
     let pairs = headers.get_all(COOKIE).iter().flat_map(|line| line.as_bytes().split(|byte| *byte == b';'));
-    let value = pairs.map(<[u8]>::trim_ascii).find_map(|pair| pair.strip_prefix(name.as_bytes())?.strip_prefix(b"="))?;
+    let value =
+        pairs.map(<[u8]>::trim_ascii).find_map(|pair| pair.strip_prefix(name.as_bytes())?.strip_prefix(b"="))?;
     Some(Key::of(b'k').with(value).0)
 }
 

@@ -149,8 +149,7 @@ fn the_busiest_of_three_never_wins_among_two() {
 #[test]
 fn a_key_stays_where_it_is_in_every_process() {
     let upstream = upstream(Balance::Hash(HashOn::Address), &[1, 1, 1, 1]);
-    let chosen: Vec<usize> =
-        (0..12).map(|key| pick(&upstream, &Wish { key: Some(key), random: key, ..ANY })).collect();
+    let chosen: Vec<usize> = (0..12).map(|key| pick(&upstream, &Wish { key: Some(key), random: key, ..ANY })).collect();
     let again: Vec<usize> = (0..12).map(|key| pick(&upstream, &Wish { key: Some(key), random: 7, ..ANY })).collect();
     assert_eq!(chosen, again);
     // The function is part of what several edges agree on: it must not change unnoticed.
