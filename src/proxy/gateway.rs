@@ -480,7 +480,6 @@ pub fn view<'a>(request: &'a RequestHeader, downstream: &'a Downstream) -> Resul
 pub async fn refuse(session: &mut Session, ctx: &mut Context, refusal: Refusal) -> Result<()> {
     ctx.refused = Some(refusal.code);
     let problem = Problem { status: refusal.status, code: refusal.code, message: &refusal.message };
-    ctx.refused = Some(refusal.code);
     let request = &session.req_header().headers;
     let mut answer = Answer::problem(&problem, &ctx.id, request, ctx.pages());
     answer.headers.extend(refusal.headers);

@@ -1,7 +1,6 @@
 //! With the programs that people use: nginx behind the edge, curl in front of it, and the `openai` and `anthropic` SDKs
 //! streaming through it.
 
-use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 

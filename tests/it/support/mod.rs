@@ -9,6 +9,8 @@ pub mod client;
 pub mod dns;
 pub mod edge;
 pub mod frames;
+pub mod h2;
+pub mod hpack;
 pub mod leak;
 pub mod message;
 pub mod metrics;
