@@ -17,6 +17,7 @@ use crate::observe::Observer;
 use crate::observe::live::Live;
 use crate::observe::metrics::RouteSeries;
 use crate::table::{Route, Table};
+use crate::tls::Challenges;
 
 /// Where the table in force is found.
 pub type Tables = Arc<ArcSwap<Table>>;
@@ -41,6 +42,8 @@ pub struct Shared {
     began: Instant,
     /// Who chooses.
     pub peers: Peers,
+    /// What a CA that asks is answered.
+    pub challenges: Arc<Challenges>,
 }
 
 impl Shared {
@@ -98,15 +101,21 @@ impl Shared {
 
 impl Engine {
     /// Builds the engine for `workers` threads.
-    pub fn new(tables: Tables, observer: Arc<Observer>, resolver: Resolver, workers: usize) -> Arc<Self> {
+    pub fn new(
+        tables: Tables,
+        observer: Arc<Observer>,
+        resolver: Resolver,
+        challenges: Arc<Challenges>,
+        workers: usize,
+    ) -> Arc<Self> {
         let conf = ServerConf {
             threads: workers,
             upstream_keepalive_pool_size: POOL,
             max_retries: TRIES,
             ..ServerConf::default()
         };
-        let shared =
-            Arc::new(Shared { tables, observer, began: Instant::now(), peers: Peers::new(Arc::new(resolver)) });
+        let peers = Peers::new(Arc::new(resolver));
+        let shared = Arc::new(Shared { tables, observer, began: Instant::now(), peers, challenges });
         let mut http = HttpProxy::new(Gateway(Arc::clone(&shared)), Arc::new(conf));
         http.handle_init_modules();
         // CONNECT is refused by the request gate, in our own words; Pingora would answer before any phase of ours.
@@ -135,6 +144,11 @@ impl Engine {
     /// Metrics and logs.
     pub fn observer(&self) -> &Observer {
         self.shared.observer()
+    }
+
+    /// The table in force.
+    pub fn table(&self) -> Arc<Table> {
+        self.shared.table()
     }
 
     /// The number of the table in force.
