@@ -22,6 +22,7 @@ mod documents;
 mod explain;
 mod files;
 mod fixtures;
+mod grpc;
 mod forwarding;
 mod http2;
 mod http_cases;
