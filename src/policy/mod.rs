@@ -2,6 +2,7 @@
 
 pub mod access;
 pub mod auth;
+pub mod basic;
 pub mod certificate;
 pub mod chunked;
 pub mod forward;

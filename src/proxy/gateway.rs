@@ -57,7 +57,11 @@ impl ProxyHttp for Gateway {
         }
         let step = {
             let view = view(session.req_header(), &downstream)?;
-            let (decision, canonical) = ctx.table.decide(&view, clock::unix_millis(), &mut NoTrace);
+            let (mut decision, mut canonical) = ctx.table.decide(&view, clock::unix_millis(), &mut NoTrace);
+            if let Decision::Verify(login) = decision {
+                let outcome = self.0.verifier.check(&login, clock::unix_millis).await;
+                (decision, canonical) = ctx.table.decide_after(outcome, &view, clock::unix_millis(), &mut NoTrace);
+            }
             match (decision, canonical) {
                 (Decision::Refuse(refusal, route), _) => Step::Refuse(refusal, route),
                 (Decision::ServerOptions, _) => Step::Answer(Answer::server_options()),
@@ -73,7 +77,7 @@ impl ProxyHttp for Gateway {
                         Step::Local(admitted, answer)
                     }
                 },
-                (Decision::Admit(_), None) => return Err(internal()),
+                (Decision::Admit(_), None) | (Decision::Verify(_), _) => return Err(internal()),
             }
         };
         match step {
@@ -94,6 +98,9 @@ impl ProxyHttp for Gateway {
             Step::Refuse(refusal, route) => {
                 ctx.route = route;
                 ctx.refused = Some(refusal.code);
+                if let Some(from) = refusal.wrong_token_from {
+                    ctx.table.guessing.tokens.failed(from, clock::unix_millis());
+                }
                 refuse(session, ctx, refusal).await.map(|()| true)
             }
         }

@@ -109,6 +109,7 @@ fn model() -> Model {
             allow: vec!["127.0.0.0/8".parse().unwrap()],
             hosts: vec!["edge.internal".to_owned()],
             metrics_allow: vec!["127.0.0.0/8".parse().unwrap()],
+            metrics_auth: crate::config::model::MetricsAuth::None,
             state_dir: "state".into(),
             users_file: None,
         },

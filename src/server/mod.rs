@@ -26,6 +26,7 @@ use crate::proxy::{self, Engine, Listening, Resolver, Workers};
 use crate::reload::watch::Watch;
 use crate::reload::{self, Environment, Failure, Reloader, Trigger};
 use crate::table::Table;
+use crate::users::Verifier;
 
 use process::PidFile;
 use stop::{Asked, Signals};
@@ -144,7 +145,8 @@ fn start(source: &Source, reloader: &Arc<Reloader>, table: &Table) -> Result<Run
     reloader.observe(Arc::clone(&observer));
     let threads = table.server.threads.unwrap_or_else(cores);
     let workers = Arc::new(Workers::start(threads).map_err(StartError::System)?);
-    let engine = engine(reloader, &observer, table, threads)?;
+    let verifier = Verifier::start(threads.div_ceil(2)).map_err(StartError::System)?;
+    let engine = engine(reloader, &observer, &verifier, table, threads)?;
     let addresses: Vec<(String, SocketAddr)> =
         bound.iter().map(|bound| (bound.name().to_owned(), bound.address)).collect();
     let admin_address = admin.as_ref().and_then(|admin| admin.local_addr().ok());
@@ -203,11 +205,13 @@ fn writable(source: &Source, table: &Table) -> Result<Option<PidFile>, StartErro
 fn engine(
     reloader: &Arc<Reloader>,
     observer: &Arc<Observer>,
+    verifier: &Arc<Verifier>,
     table: &Table,
     threads: usize,
 ) -> Result<Arc<Engine>, StartError> {
     let made = catch_unwind(AssertUnwindSafe(|| {
-        Engine::new(reloader.tables(), Arc::clone(observer), Resolver::new(&table.server), threads)
+        let (observer, verifier) = (Arc::clone(observer), Arc::clone(verifier));
+        Engine::new(reloader.tables(), observer, Resolver::new(&table.server), verifier, threads)
     }));
     made.map_err(|panic| {
         let text = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());

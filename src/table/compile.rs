@@ -11,6 +11,7 @@ mod clients;
 mod environments;
 mod headers;
 mod hosts;
+mod identity;
 mod routes;
 mod suggest;
 #[cfg(test)]
@@ -25,6 +26,7 @@ use crate::diagnostic::{Diagnostic, FileId};
 use crate::policy::access::Networks;
 
 use super::decide::Identity;
+use super::identity::Identification;
 use super::matcher::{Matcher, ProjectEntry};
 use super::{Route, StartedWith, Table};
 
@@ -53,9 +55,17 @@ pub fn compile(model: Model, sources: &Sources, stamp: Stamp, previous: Option<&
     let mut problems = Vec::new();
     let internal = Networks::new(&model.server.internal_networks);
     let clients = clients::compile(&model, &mut problems);
+    let identification = identity::compile(&model, previous, &mut problems);
+    let admin_users = identity::admin_users(&model, previous, &mut problems);
     let hosts = hosts::Ownership::of(&model, &mut problems);
     let mut upstreams = upstreams::Upstreams::of(&model.upstreams, &hosts, &internal, previous, &mut problems);
-    let (projects, routes) = projects(&model, &clients, &mut upstreams, &FileNames::of(sources), &mut problems);
+    let (projects, routes) = projects(
+        &model,
+        &Callers { clients: &clients, identification: &identification },
+        &mut upstreams,
+        &FileNames::of(sources),
+        &mut problems,
+    );
     upstreams.report_use(&mut problems);
     problems.sort_by_key(|problem| problem.at);
     if problems.iter().any(Diagnostic::is_error) {
@@ -79,6 +89,9 @@ pub fn compile(model: Model, sources: &Sources, stamp: Stamp, previous: Option<&
         tokens_dir: model.tokens_dir,
         clients: clients.lookup,
         client_entries: clients.entries,
+        identification,
+        guessing: previous.map(|table| table.guessing.clone()).unwrap_or_default(),
+        admin_users,
         anonymous: Identity { user: Arc::from(""), name: Arc::from("") },
         matcher,
         routes,
@@ -95,7 +108,7 @@ fn started_with(model: &Model, previous: Option<&Table>) -> Arc<StartedWith> {
 
 fn projects(
     model: &Model,
-    clients: &clients::CompiledClients,
+    callers: &Callers<'_>,
     upstreams: &mut upstreams::Upstreams<'_>,
     files: &FileNames,
     problems: &mut Vec<Diagnostic>,
@@ -105,7 +118,7 @@ fn projects(
     let mut shared = routes::Shared::default();
     let mut entries = Vec::with_capacity(model.projects.len());
     for project in &model.projects {
-        let scope = routes::ProjectScope::of(project, clients, files, problems);
+        let scope = routes::ProjectScope::of(project, callers, files, problems);
         let environments = project.environments.iter().map(|environment| {
             let mut builder = routes::Builder { scope: &scope, upstreams, shared: &mut shared, problems };
             builder.environment(environment, &mut all)
@@ -119,6 +132,12 @@ fn projects(
         });
     }
     (entries, all)
+}
+
+/// Who may call, and how they are known.
+struct Callers<'c> {
+    clients: &'c clients::CompiledClients,
+    identification: &'c Identification,
 }
 
 /// The files as people know them, shared by all routes.

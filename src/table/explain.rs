@@ -16,6 +16,7 @@ use serde::ser::{Serialize, SerializeMap, Serializer};
 use crate::clock::UnixMillis;
 use crate::policy::request_gate::{Canonical, RequestView};
 use crate::policy::sign;
+use crate::users::Outcome;
 
 pub use question::Question;
 
@@ -140,17 +141,25 @@ pub struct Signature {
 /// What is wrong with the question itself (a URL that is none, a client that does not exist).
 pub fn explain(table: &Table, question: &Question, now: UnixMillis) -> Result<Explanation, String> {
     let head = question.head(table)?;
-    let assumed = Assumed { environment: question.environment.as_deref(), client: question.client_of(table)? };
+    let client = question.client_of(table)?;
+    let assumed = Assumed { environment: question.environment.as_deref(), client, outcome: None };
     let request = head.view(question);
     let mut notes = Notes(Explanation::about(question, table));
-    let (decision, canonical) = table.decide_assuming(&request, now, assumed, &mut notes);
+    let (mut decision, mut canonical) = table.decide_assuming(&request, now, assumed, &mut notes);
+    if let Decision::Verify(login) = &decision {
+        // Nobody waits for this but the one who asks; and looking counts as no guess.
+        let right = login.users.verify(&login.user, &login.password);
+        let outcome = Some(if right { Outcome::Right } else { Outcome::Wrong });
+        notes = Notes(Explanation::about(question, table));
+        (decision, canonical) = table.decide_assuming(&request, now, Assumed { outcome, ..assumed }, &mut notes);
+    }
     let mut explanation = notes.0;
     match (decision, canonical) {
         (Decision::Refuse(refusal, _), _) => explanation.refused(refusal),
         (Decision::Admit(admitted), Some(canonical)) => {
             explanation.admitted(table, &admitted, &request, &canonical, now)
         }
-        (Decision::ServerOptions | Decision::Admit(_), _) => explanation.status = Some(204),
+        (Decision::ServerOptions | Decision::Admit(_) | Decision::Verify(_), _) => explanation.status = Some(204),
     }
     Ok(explanation)
 }

@@ -8,6 +8,7 @@ pub mod decide;
 pub mod diff;
 pub mod environment;
 pub mod explain;
+pub mod identity;
 pub mod matcher;
 pub mod rewrite;
 pub mod route;
@@ -22,6 +23,7 @@ use crate::clock::UnixMillis;
 use crate::follow::Followed;
 use crate::policy::access::Networks;
 use crate::policy::auth::Clients;
+use crate::users::UsersFile;
 
 pub use crate::config::model::{Admin, Listener, Logging, Server};
 pub use decide::{Admitted, Decision, Identity, NoTrace, Refusal, Trace};
@@ -57,6 +59,12 @@ pub struct Table {
     pub clients: Clients,
     /// Who they are.
     pub client_entries: Vec<Arc<decide::ClientEntry>>,
+    /// How the person behind a call is found.
+    pub identification: identity::Identification,
+    /// Who counts wrong guesses; one for all tables.
+    pub guessing: identity::Guessing,
+    /// Who may log in at the admin listener, beside the bearer of its token.
+    pub admin_users: Option<Arc<UsersFile>>,
     /// The identity of a caller who is nobody.
     pub anonymous: Identity,
     /// Hosts -> project -> environment -> prefix.
@@ -70,7 +78,8 @@ pub struct Table {
 impl Table {
     /// What it is made from beside the configuration's own files, and is live by itself.
     pub fn followed(&self) -> Vec<Arc<dyn Followed>> {
-        Vec::new()
+        let files = self.identification.users().into_iter().chain(&self.admin_users);
+        files.map(|users| Arc::clone(users) as Arc<dyn Followed>).collect()
     }
 }
 

@@ -278,6 +278,7 @@ proptest! {
                 prop_assert_eq!((explanation.status, explanation.code), (Some(refusal.status), Some(refusal.code)));
                 prop_assert_eq!(explanation.route.map(|it| it.prefix), route.map(|it| it.prefix.to_string()));
             }
+            Decision::Verify(_) => prop_assert!(false, "nobody has a password here"),
             Decision::ServerOptions => prop_assert_eq!((explanation.outcome, explanation.status), ("routed", Some(204))),
             Decision::Admit(admitted) => {
                 prop_assert_eq!(explanation.outcome, "routed");
