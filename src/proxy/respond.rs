@@ -218,6 +218,7 @@ fn record(
             generation: engine.generation(),
             client: "",
             user: "",
+            source: "",
             upstream: "",
             endpoint: "",
             upstream_status: None,

@@ -66,6 +66,8 @@ fn read_into(path: &Path, model: &mut Model, loading: &mut Loading) {
             ("log", file) => model.logging.access = Access { file: Some(file.into()), ..model.logging.access.clone() },
             ("allow", network) => model.admin.allow = vec![network.parse().unwrap()],
             ("metrics-allow", network) => model.admin.metrics_allow = vec![network.parse().unwrap()],
+            ("metrics-auth", _) => model.admin.metrics_auth = crate::config::model::MetricsAuth::Required,
+            ("users", file) => model.admin.users_file = Some(Spanned::new(file.into(), at)),
             ("include", file) => read_into(&path.with_file_name(file), model, loading),
             ("panic", _) => panic!("on purpose"),
             ("wrong", what) => loading.diagnostics.push(Diagnostic::error("wrong", at, what)),

@@ -157,7 +157,7 @@ fn start(source: &Source, reloader: &Arc<Reloader>, table: &Table) -> Result<Run
     let admin = match admin.zip(token) {
         Some((listener, token)) => {
             let (reloader, observer) = (Arc::clone(reloader), Arc::clone(&observer));
-            let parts = Parts { reloader, observer, token, listeners: addresses, started_at };
+            let parts = Parts { reloader, observer, token, verifier, listeners: addresses, started_at };
             Some(admin::start(listener, parts).map_err(StartError::System)?)
         }
         None => None,

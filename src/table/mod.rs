@@ -25,7 +25,7 @@ use crate::policy::access::Networks;
 use crate::policy::auth::Clients;
 use crate::users::UsersFile;
 
-pub use crate::config::model::{Admin, Listener, Logging, Server};
+pub use crate::config::model::{Admin, Listener, Logging, MetricsAuth, Server};
 pub use decide::{Admitted, Decision, Identity, NoTrace, Refusal, Trace};
 pub use route::{Action, Route};
 pub use upstream::{Endpoint, Upstream};

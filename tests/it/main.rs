@@ -16,6 +16,7 @@ mod support;
 mod admin;
 #[path = "../architecture.rs"]
 mod architecture;
+mod callers;
 mod documents;
 mod explain;
 mod fixtures;
