@@ -14,12 +14,14 @@ mod file;
 mod guesses;
 mod hash;
 mod known;
+mod make;
 mod store;
 mod verifier;
 
 pub use file::{Users, UsersError};
 pub use guesses::{Attempt, Guesses, Network};
 pub use hash::{Hash, Refused};
+pub use make::{Making, make};
 pub use store::{OpenError, UsersFile};
 pub use verifier::{Login, Outcome, Verifier};
 
