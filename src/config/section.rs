@@ -2,11 +2,16 @@
 
 pub mod admin;
 pub mod clients;
+pub mod compress;
+pub mod cors;
 pub mod environments;
+pub mod files;
 pub mod headers;
 pub mod identity;
+pub mod limits;
 pub mod listeners;
 pub mod logging;
+pub mod pages;
 pub mod projects;
 pub mod routes;
 pub mod server;

@@ -13,15 +13,19 @@ use pingora_proxy::Session;
 
 use super::clocks::Fault;
 use super::downstream::Downstream;
+use super::encoder::Encoder;
 use super::engine::Shared;
 use super::failure::{self, Failure};
 use super::peer::Leased;
 use super::respond::{Problem, RequestLine};
-use crate::clock;
+use crate::clock::{self, UnixMillis};
 use crate::id::RequestId;
 use crate::observe::event::{End, RequestEnd};
+use crate::policy::limit::Permit;
+use crate::policy::page::Pages;
+use crate::policy::trace::{self, TraceId};
 use crate::table::route::Forward;
-use crate::table::{Admitted, Route, Table};
+use crate::table::{Admitted, Place, Route, Table};
 
 /// One request.
 #[derive(Debug)]
@@ -37,6 +41,14 @@ pub struct Context {
     pub admitted: Option<Admitted>,
     /// Its route, as soon as one is found.
     pub route: Option<Arc<Route>>,
+    /// How far it had come when it was refused.
+    pub place: Place,
+    /// Random digits: the id of a trace that begins with this request.
+    pub new_trace: RequestId,
+    /// Whether it does.
+    pub begins_trace: bool,
+    /// Leave to be in flight, given back with the context.
+    pub permit: Option<Permit>,
     /// The endpoint of the attempt under way.
     pub leased: Option<Leased>,
     /// How it failed, if it did.
@@ -67,6 +79,8 @@ pub struct Context {
     pub bytes_in: u64,
     /// Of the response's body, so far.
     pub bytes_out: u64,
+    /// By which the response's body is compressed on its way.
+    pub encoder: Option<Encoder>,
     streaming: bool,
     recorded: bool,
     started: Instant,
@@ -77,9 +91,14 @@ impl Context {
     /// A request whose head has just been read.
     pub fn new(shared: &Arc<Shared>) -> Self {
         shared.live().in_flight.fetch_add(1, Ordering::AcqRel);
+        let id = RequestId::fresh();
         Self {
             shared: Arc::clone(shared),
-            id: RequestId::fresh(),
+            new_trace: id.clone(),
+            id,
+            place: Place::default(),
+            begins_trace: false,
+            permit: None,
             table: shared.table(),
             downstream: None,
             admitted: None,
@@ -99,6 +118,7 @@ impl Context {
             status: None,
             bytes_in: 0,
             bytes_out: 0,
+            encoder: None,
             streaming: false,
             recorded: false,
             started: Instant::now(),
@@ -116,6 +136,22 @@ impl Context {
     pub fn admit(&mut self, admitted: Admitted) {
         self.route = Some(Arc::clone(&admitted.route));
         self.admitted = Some(admitted);
+    }
+
+    /// The project's own error pages.
+    pub fn pages(&self) -> Option<&Pages> {
+        self.route.as_ref().map_or(self.place.pages.as_deref(), |route| route.pages.as_deref())
+    }
+
+    /// When its head had arrived.
+    pub fn arrived(&self) -> UnixMillis {
+        self.started_at / 1000
+    }
+
+    /// Whether its body has grown beyond what its route takes. (What flows in a tunnel is no body.)
+    pub fn is_too_large(&self) -> bool {
+        let most = self.admitted.as_ref().and_then(Admitted::largest_body);
+        most.is_some_and(|most| self.bytes_in > most) && self.upstream_status != Some(StatusCode::SWITCHING_PROTOCOLS)
     }
 
     /// Where its route forwards to.
@@ -192,8 +228,11 @@ impl Context {
             status,
             bytes_in,
             bytes_out,
-            project: route.map_or("", |route| &route.project),
-            environment: route.map_or("", |route| &route.environment),
+            project: route.map(|route| &*route.project).or(self.place.project.as_deref()).unwrap_or_default(),
+            environment: route
+                .map(|route| &*route.environment)
+                .or(self.place.environment.as_deref())
+                .unwrap_or_default(),
             route: route.map_or("", |route| &route.prefix),
             generation: self.table.generation,
             client: admitted.and_then(|admitted| admitted.client.as_ref()).map_or("", |client| &client.name),
@@ -210,10 +249,15 @@ impl Context {
             detail: &self.detail,
             referer: facts.referer,
             user_agent: facts.user_agent,
+            trace_id: facts.trace.map_or_else(|| self.own_trace(), TraceId::as_str),
         };
         let unmatched = self.shared.observer().metrics.unmatched();
         let series = route.map_or(unmatched, |route| self.shared.series(route));
         self.shared.observer().request_end(series, &event);
+    }
+
+    fn own_trace(&self) -> &str {
+        if self.begins_trace { self.new_trace.as_str() } else { "" }
     }
 
     fn end(&self) -> End {
@@ -258,6 +302,7 @@ struct Facts<'a> {
     protocol: &'static str,
     referer: Option<&'a str>,
     user_agent: Option<&'a str>,
+    trace: Option<TraceId<'a>>,
 }
 
 impl<'a> Facts<'a> {
@@ -272,6 +317,7 @@ impl<'a> Facts<'a> {
             protocol: protocol(request.version),
             referer: text(&request.headers, &header::REFERER),
             user_agent: text(&request.headers, &header::USER_AGENT),
+            trace: trace::named(&request.headers),
         }
     }
 

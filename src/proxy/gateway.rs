@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use http::{HeaderValue, StatusCode, Version, header};
+use http::{HeaderMap, HeaderValue, StatusCode, Version, header};
 use pingora::upstreams::peer::HttpPeer;
 use pingora_core::modules::http::HttpModules;
 use pingora_core::protocols::Digest;
@@ -13,10 +13,13 @@ use pingora_core::{Error, ErrorType, Result};
 use pingora_http::{RequestHeader, ResponseHeader};
 use pingora_proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
 
+use super::compress;
 use super::context::Context;
+use super::decorate;
 use super::downstream::Downstream;
 use super::engine::Shared;
 use super::failure::{self, Failure};
+use super::files;
 use super::heads::{apply, edit, is_event_stream, is_websocket, length, may_switch_protocols};
 use super::peer::Choice;
 use super::respond::{Answer, Problem};
@@ -24,7 +27,8 @@ use crate::clock;
 use crate::observe::event::End;
 use crate::policy::request_gate::{self, Gate, RequestView};
 use crate::policy::response_gate::{self, Verdict};
-use crate::table::{Action, Decision, NoTrace, Refusal, rewrite};
+use crate::policy::trace;
+use crate::table::{Action, Admitted, Decision, NoTrace, Place, Refusal, Route, rewrite};
 
 /// How long the rest of a request's body is read and forgotten so that its connection can go on.
 const DRAIN_BODY: Duration = Duration::from_secs(5);
@@ -47,6 +51,7 @@ impl ProxyHttp for Gateway {
 
     async fn request_filter(&self, session: &mut Session, ctx: &mut Self::CTX) -> Result<bool> {
         let downstream = arrive(session, ctx)?;
+        decorate::adopt_id(ctx, &session.req_header().headers, &downstream);
         session.set_total_drain_timeout(Some(DRAIN_BODY));
         if session.req_header().version == Version::HTTP_10 {
             // RFC 9110 §15.2: a 1.0 client would take an interim answer for the answer.
@@ -63,12 +68,23 @@ impl ProxyHttp for Gateway {
                 (decision, canonical) = ctx.table.decide_after(outcome, &view, clock::unix_millis(), &mut NoTrace);
             }
             match (decision, canonical) {
-                (Decision::Refuse(refusal, route), _) => Step::Refuse(refusal, route),
+                (Decision::Refuse(refusal, place), _) => Step::Refuse(refusal, place),
                 (Decision::ServerOptions, _) => Step::Answer(Answer::server_options()),
+                (Decision::Preflight(headers, route), _) => {
+                    ctx.route = Some(route);
+                    Step::Answer(Answer { status: 204, headers, body: Bytes::new() })
+                }
                 (Decision::Admit(admitted), Some(canonical)) => match &admitted.route.action {
                     Action::Forward(_) => Step::Forward(admitted),
+                    Action::Files(_) => {
+                        let asked = files::asked(&admitted, &canonical, session.req_header());
+                        Step::Files(admitted, asked)
+                    }
                     Action::Respond { status, body } => {
-                        let answer = Answer::fixed(*status, body, &admitted.route.response_edits);
+                        let mut answer = Answer::fixed(*status, body, &admitted.route.response_edits);
+                        if let Some(offered) = &admitted.route.compress {
+                            answer = answer.compressed(session.req_header(), offered)?;
+                        }
                         Step::Local(admitted, answer)
                     }
                     Action::Redirect { to, status } => {
@@ -83,11 +99,26 @@ impl ProxyHttp for Gateway {
         match step {
             Step::Forward(admitted) => {
                 downstream.clocks().wait_by(admitted.route.timeouts);
-                ctx.admit(admitted);
+                if let Err(refusal) = self.admit(admitted, session.req_header(), ctx) {
+                    return refuse(session, ctx, refusal).await.map(|()| true);
+                }
                 Ok(false)
             }
-            Step::Local(admitted, answer) => {
-                ctx.admit(admitted);
+            Step::Files(admitted, asked) => {
+                downstream.clocks().wait_by(admitted.route.timeouts);
+                if let Err(refusal) = self.admit(admitted, session.req_header(), ctx) {
+                    return refuse(session, ctx, refusal).await.map(|()| true);
+                }
+                files::answer(session, ctx, asked).await.map(|()| true)
+            }
+            Step::Local(admitted, mut answer) => {
+                if let Err(refusal) = self.admit(admitted, session.req_header(), ctx) {
+                    return refuse(session, ctx, refusal).await.map(|()| true);
+                }
+                if let Some(route) = &ctx.route {
+                    decorate::own_answer(&mut answer, Some(route), &session.req_header().headers);
+                    decorate::fill_own(&mut answer, &route.response_edits, session.req_header(), ctx)?;
+                }
                 ctx.answering();
                 answer.send(session).await.map(|()| true)
             }
@@ -95,12 +126,12 @@ impl ProxyHttp for Gateway {
                 ctx.answering();
                 answer.send(session).await.map(|()| true)
             }
-            Step::Refuse(refusal, route) => {
-                ctx.route = route;
-                ctx.refused = Some(refusal.code);
+            Step::Refuse(refusal, place) => {
                 if let Some(from) = refusal.wrong_token_from {
                     ctx.table.guessing.tokens.failed(from, clock::unix_millis());
                 }
+                ctx.route.clone_from(&place.route);
+                ctx.place = place;
                 refuse(session, ctx, refusal).await.map(|()| true)
             }
         }
@@ -149,6 +180,8 @@ impl ProxyHttp for Gateway {
         ctx: &mut Self::CTX,
     ) -> Result<()> {
         ctx.reused = Some(reused);
+        // A body that is sent again is counted again.
+        ctx.bytes_in = 0;
         if let Some(forward) = ctx.forward() {
             let took = if reused { None } else { ctx.connecting.map(|since| since.elapsed()) };
             self.0.observer().metrics.upstream_connection(&forward.upstream.name, took);
@@ -170,7 +203,8 @@ impl ProxyHttp for Gateway {
             return Err(internal());
         };
         let now = clock::unix_millis();
-        let plan = rewrite::plan(&ctx.table, admitted, &view, &canonical, &leased.0, now, ctx.id.as_str());
+        let plan = rewrite::plan(&ctx.table, admitted, &view, &canonical, &leased.0, now, decorate::ids(ctx));
+        ctx.begins_trace = plan.set.iter().any(|(name, _)| *name == trace::TRACEPARENT);
         apply(plan, upstream)?;
         if !may_switch_protocols(session.req_header()) {
             upstream.remove_header(&header::UPGRADE);
@@ -194,6 +228,10 @@ impl ProxyHttp for Gateway {
         ctx: &mut Self::CTX,
     ) -> Result<()> {
         ctx.bytes_in += length(body.as_ref());
+        if ctx.is_too_large() {
+            ctx.failure = Some(failure::BODY_TOO_LARGE);
+            return Err(Error::explain(ErrorType::HTTPStatus(413), "the request's body is too large"));
+        }
         if end && let Some(downstream) = &ctx.downstream {
             downstream.body_read();
             if ctx.upstream_status.is_none() {
@@ -246,10 +284,18 @@ impl ProxyHttp for Gateway {
         }
         ctx.answering();
         ctx.status = Some(response.status);
+        if response.status != StatusCode::SWITCHING_PROTOCOLS {
+            response.append_header(header::VIA, rewrite::via_received(response.version))?;
+        }
         // RFC 9110 §6.2: the version is ours, whatever the upstream's is.
         response.set_version(Version::HTTP_11);
         if let Some(route) = &ctx.route {
+            decorate::cors(response, route, &session.req_header().headers)?;
             edit(response, &route.response_edits)?;
+            decorate::fill(response, &route.response_edits, session.req_header(), ctx)?;
+            if let Some(offered) = &route.compress {
+                ctx.encoder = compress::begin(session.req_header(), response, offered)?;
+            }
         }
         // RFC 9112 §6.1: no transfer coding for a client that doesn't know it; the close ends the body.
         let ends_by_close = session.req_header().version == Version::HTTP_10
@@ -275,12 +321,27 @@ impl ProxyHttp for Gateway {
         end: bool,
         ctx: &mut Self::CTX,
     ) -> Result<Option<Duration>> {
+        if ctx.encoder.is_some() {
+            compress::pass(&mut ctx.encoder, body, end)?;
+        }
         ctx.bytes_out += length(body.as_ref());
         if let Some(downstream) = &ctx.downstream {
             let mut clocks = downstream.clocks();
             if end { clocks.expect_nothing() } else { clocks.heard_upstream() }
         }
         Ok(None)
+    }
+
+    /// Trailers stand where the end of a compressed body should; it ends here instead, without them.
+    async fn response_trailer_filter(
+        &self,
+        _session: &mut Session,
+        _trailers: &mut HeaderMap,
+        ctx: &mut Self::CTX,
+    ) -> Result<Option<Bytes>> {
+        let mut body = None;
+        compress::pass(&mut ctx.encoder, &mut body, true)?;
+        Ok(body)
     }
 
     fn fail_to_connect(
@@ -331,7 +392,9 @@ impl ProxyHttp for Gateway {
             cut_short(session, ctx);
         } else if failure.status > 0 {
             let problem = Problem { status: failure.status, code: failure.code, message: failure.message };
-            let mut answer = Answer::problem(&problem, &ctx.id, &session.req_header().headers);
+            let request = &session.req_header().headers;
+            let mut answer = Answer::problem(&problem, &ctx.id, request, ctx.pages());
+            decorate::own_answer(&mut answer, ctx.route.as_deref(), request);
             if failure.status == 503 {
                 answer.headers.push((header::RETRY_AFTER, HeaderValue::from_static("5")));
             }
@@ -377,10 +440,28 @@ impl ProxyHttp for Gateway {
 
 /// What `request_filter` does next.
 enum Step {
-    Forward(crate::table::Admitted),
-    Local(crate::table::Admitted, Answer),
+    Forward(Admitted),
+    Files(Admitted, files::FileRequest),
+    Local(Admitted, Answer),
     Answer(Answer),
-    Refuse(Refusal, Option<Arc<crate::table::Route>>),
+    Refuse(Refusal, Place),
+}
+
+impl Gateway {
+    /// The policies have admitted a request; now it takes its part of what the limits let pass.
+    fn admit(
+        &self,
+        admitted: Admitted,
+        request: &RequestHeader,
+        ctx: &mut Context,
+    ) -> std::result::Result<(), Refusal> {
+        ctx.admit(admitted);
+        let Some(admitted) = ctx.admitted.as_ref().filter(|admitted| admitted.route.limits.is_some()) else {
+            return Ok(());
+        };
+        ctx.permit = admitted.take(self.0.nanos())?;
+        admitted.check_length(&request.headers)
+    }
 }
 
 /// Finds the client under the session and ties the request to it.
@@ -390,7 +471,8 @@ fn arrive(session: &Session, ctx: &mut Context) -> Result<Downstream> {
     Ok(downstream)
 }
 
-fn view<'a>(request: &'a RequestHeader, downstream: &'a Downstream) -> Result<RequestView<'a>> {
+/// The head as the decision reads it.
+pub fn view<'a>(request: &'a RequestHeader, downstream: &'a Downstream) -> Result<RequestView<'a>> {
     let target = std::str::from_utf8(request.raw_path())
         .map_err(|_| Error::explain(ErrorType::HTTPStatus(400), "target is not text"))?;
     Ok(RequestView {
@@ -405,15 +487,25 @@ fn view<'a>(request: &'a RequestHeader, downstream: &'a Downstream) -> Result<Re
     })
 }
 
-async fn refuse(session: &mut Session, ctx: &mut Context, refusal: Refusal) -> Result<()> {
+/// Answers with an error instead.
+pub async fn refuse(session: &mut Session, ctx: &mut Context, refusal: Refusal) -> Result<()> {
+    ctx.refused = Some(refusal.code);
     let problem = Problem { status: refusal.status, code: refusal.code, message: &refusal.message };
-    let mut answer = Answer::problem(&problem, &ctx.id, &session.req_header().headers);
+    ctx.refused = Some(refusal.code);
+    let request = &session.req_header().headers;
+    let mut answer = Answer::problem(&problem, &ctx.id, request, ctx.pages());
     answer.headers.extend(refusal.headers);
+    decorate::own_answer(&mut answer, cors_of(ctx, refusal.code), request);
     if refusal.close {
         session.set_keepalive(None);
     }
     ctx.answering();
     answer.send(session).await
+}
+
+/// The route whose CORS policy speaks on a refusal: a preflight that is refused is told nothing.
+fn cors_of<'c>(ctx: &'c Context, code: &str) -> Option<&'c Route> {
+    ctx.route.as_deref().filter(|_| !matches!(code, "origin_not_allowed" | "malformed_preflight"))
 }
 
 fn bad_response(ctx: &mut Context, code: &'static str, reason: &'static str) -> Box<Error> {

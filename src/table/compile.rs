@@ -9,9 +9,11 @@
 mod ca;
 mod clients;
 mod environments;
+mod files;
 mod headers;
 mod hosts;
 mod identity;
+mod policies;
 mod routes;
 mod suggest;
 #[cfg(test)]
@@ -50,7 +52,7 @@ pub struct Stamp {
     pub now: UnixMillis,
 }
 
-/// Compiles. `previous` lends the endpoints' counters.
+/// Compiles. `previous` lends the endpoints' counters and what the limits remember.
 pub fn compile(model: Model, sources: &Sources, stamp: Stamp, previous: Option<&Table>) -> Compiled {
     let mut problems = Vec::new();
     let internal = Networks::new(&model.server.internal_networks);
@@ -59,13 +61,11 @@ pub fn compile(model: Model, sources: &Sources, stamp: Stamp, previous: Option<&
     let admin_users = identity::admin_users(&model, previous, &mut problems);
     let hosts = hosts::Ownership::of(&model, &mut problems);
     let mut upstreams = upstreams::Upstreams::of(&model.upstreams, &hosts, &internal, previous, &mut problems);
-    let (projects, routes) = projects(
-        &model,
-        &Callers { clients: &clients, identification: &identification },
-        &mut upstreams,
-        &FileNames::of(sources),
-        &mut problems,
-    );
+    let ledger = previous.map_or_else(Arc::default, |table| Arc::clone(&table.ledger));
+    let shared = routes::Shared::new(Arc::clone(&ledger));
+    let files = FileNames::of(sources);
+    let callers = Callers { clients: &clients, identification: &identification };
+    let (projects, routes) = projects(&model, &callers, &mut upstreams, shared, &files, &mut problems);
     upstreams.report_use(&mut problems);
     problems.sort_by_key(|problem| problem.at);
     if problems.iter().any(Diagnostic::is_error) {
@@ -94,6 +94,7 @@ pub fn compile(model: Model, sources: &Sources, stamp: Stamp, previous: Option<&
         admin_users,
         anonymous: Identity { user: Arc::from(""), name: Arc::from("") },
         matcher,
+        ledger,
         routes,
         upstreams,
     };
@@ -110,12 +111,12 @@ fn projects(
     model: &Model,
     callers: &Callers<'_>,
     upstreams: &mut upstreams::Upstreams<'_>,
+    mut shared: routes::Shared,
     files: &FileNames,
     problems: &mut Vec<Diagnostic>,
 ) -> (Vec<ProjectEntry>, Vec<Arc<Route>>) {
     let mut all =
         Vec::with_capacity(model.projects.iter().flat_map(|it| &it.environments).map(|it| it.routes.len()).sum());
-    let mut shared = routes::Shared::default();
     let mut entries = Vec::with_capacity(model.projects.len());
     for project in &model.projects {
         let scope = routes::ProjectScope::of(project, callers, files, problems);
@@ -129,6 +130,7 @@ fn projects(
             default: environments::default(project, problems),
             rules: environments::rules(project, problems),
             environments,
+            pages: scope.pages.clone(),
         });
     }
     (entries, all)

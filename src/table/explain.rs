@@ -14,8 +14,9 @@ use http::header::{AUTHORIZATION, COOKIE, HeaderName, HeaderValue, PROXY_AUTHORI
 use serde::ser::{Serialize, SerializeMap, Serializer};
 
 use crate::clock::UnixMillis;
+use crate::policy::coding;
 use crate::policy::request_gate::{Canonical, RequestView};
-use crate::policy::sign;
+use crate::policy::{sign, trace};
 use crate::users::Outcome;
 
 pub use question::Question;
@@ -23,8 +24,9 @@ pub use question::Question;
 use super::Table;
 use super::decide::{API_KEY, Admitted, Assumed, Decision, NOT_BELOW, Refusal, Trace};
 use super::rewrite::{self, Plan};
-use super::route::{Action, Edits, Forward, Route};
+use super::route::{Action, Edits, Files, Filled, Forward, Mode, Route};
 use super::upstream::Scheme;
+use super::variables::Ids;
 
 /// The interface page's JSON, and a little more.
 #[derive(Clone, Debug, serde::Serialize)]
@@ -156,9 +158,11 @@ pub fn explain(table: &Table, question: &Question, now: UnixMillis) -> Result<Ex
     let mut explanation = notes.0;
     match (decision, canonical) {
         (Decision::Refuse(refusal, _), _) => explanation.refused(refusal),
-        (Decision::Admit(admitted), Some(canonical)) => {
-            explanation.admitted(table, &admitted, &request, &canonical, now)
-        }
+        (Decision::Admit(admitted), Some(canonical)) => match admitted.check_length(request.headers) {
+            Ok(()) => explanation.admitted(table, &admitted, &request, &canonical, now),
+            Err(refusal) => explanation.too_large(refusal),
+        },
+        (Decision::Preflight(headers, _), _) => explanation.preflight(&headers),
         (Decision::ServerOptions | Decision::Admit(_) | Decision::Verify(_), _) => explanation.status = Some(204),
     }
     Ok(explanation)
@@ -245,6 +249,17 @@ impl Explanation {
         self.response_headers.set = fields(&refusal.headers, |_, _| false);
     }
 
+    fn too_large(&mut self, refusal: Refusal) {
+        let detail = refusal.message.clone().into_owned();
+        self.verdicts.push(Verdict { policy: "limits", verdict: "refuse", detail });
+        self.refused(refusal);
+    }
+
+    fn preflight(&mut self, headers: &[(HeaderName, HeaderValue)]) {
+        self.status = Some(204);
+        self.response_headers.set = fields(headers, |_, _| false);
+    }
+
     fn admitted(
         &mut self,
         table: &Table,
@@ -254,7 +269,14 @@ impl Explanation {
         now: UnixMillis,
     ) {
         self.response_headers = response_changes(&admitted.route.response_edits);
+        if let Some(cors) = &admitted.route.cors {
+            let told = fields(&cors.answer(request.headers), |_, _| false);
+            self.response_headers.set.0.splice(0..0, told.0);
+            self.response_headers.added.0.push(("vary".to_owned(), "origin".to_owned()));
+        }
+        self.verdicts.extend(compress_verdict(&admitted.route, request));
         match &admitted.route.action {
+            Action::Files(files) => self.served(files, admitted, canonical),
             Action::Respond { status, .. } => self.status = Some(status.as_u16()),
             Action::Redirect { to, status } => {
                 self.status = Some(status.as_u16());
@@ -275,7 +297,12 @@ impl Explanation {
     ) {
         // The first endpoint, without taking a turn.
         let Some(endpoint) = forward.upstream.endpoints.first() else { return };
-        let plan = rewrite::plan(table, admitted, request, canonical, endpoint, now, "one-for-each-request");
+        let ids = Ids { request: ONE_EACH, new_trace: ANY_TRACE };
+        let mut plan = rewrite::plan(table, admitted, request, canonical, endpoint, now, ids);
+        let begun = trace::begun(ANY_TRACE);
+        for (_, value) in plan.set.iter_mut().filter(|(_, value)| begun.as_ref() == Some(value)) {
+            *value = HeaderValue::from_static(ONE_EACH);
+        }
         let scheme = match forward.upstream.scheme {
             Scheme::Http => "http",
             Scheme::Https => "https",
@@ -287,6 +314,51 @@ impl Explanation {
         self.sign = signature(admitted, now);
         self.headers = request_changes(&admitted.route, plan, request);
     }
+}
+
+/// Stands for what is drawn for each request.
+const ONE_EACH: &str = "one-for-each-request";
+/// Digits for a trace that is never begun.
+const ANY_TRACE: &str = "0123456789abcdef0123456789abcdef";
+impl Explanation {
+    /// By name alone: the disk is not asked.
+    fn served(&mut self, files: &Files, admitted: &Admitted, canonical: &Canonical<'_>) {
+        let Some(wanted) = rewrite::file(admitted, canonical) else {
+            let detail = "names that begin with a dot are never served".to_owned();
+            self.verdicts.push(Verdict { policy: "files", verdict: "refuse", detail });
+            (self.outcome, self.status, self.code) = (REFUSED, Some(404), Some("file_not_found"));
+            self.message = Some("there is no such file".to_owned());
+            return;
+        };
+        let path = String::from_utf8_lossy(&wanted.path).into_owned();
+        let what = match (wanted.as_directory, path.as_str()) {
+            (true, "") => format!("{} of the root", index(files)),
+            (true, path) => format!("{} of the directory {path}", index(files)),
+            (false, "") => "the root itself, which gets a slash by 308".to_owned(),
+            (false, path) => format!("{path}, if it is there (308 to it with a slash, if it is a directory)"),
+        };
+        let otherwise = files.fallback.as_ref().map_or("else 404".to_owned(), |fallback| format!("else {fallback}"));
+        let detail = format!("{what}; {otherwise}; below {}", files.root.display());
+        self.verdicts.push(Verdict { policy: "files", verdict: "answer", detail });
+    }
+}
+
+fn index(files: &Files) -> &str {
+    if files.index.is_empty() { "no index" } else { &files.index }
+}
+
+fn compress_verdict(route: &Route, request: &RequestView<'_>) -> Option<Verdict> {
+    let accepted = coding::accepted(request.headers, route.compress.as_ref()?);
+    Some(match accepted.first() {
+        Some(coding) => {
+            let detail = format!("{}, if the answer is text and not small", coding.name());
+            Verdict { policy: "compress", verdict: "pass", detail }
+        }
+        None => {
+            let detail = "the client takes none of the route's codings".to_owned();
+            Verdict { policy: "compress", verdict: "skip", detail }
+        }
+    })
 }
 
 const ROUTED: &str = "routed";
@@ -315,7 +387,13 @@ fn request_changes(route: &Route, plan: Plan, request: &RequestView<'_>) -> Chan
 fn response_changes(edits: &Edits) -> Changes {
     let shown = |_: &HeaderName, value: &HeaderValue| value.is_sensitive();
     let removed = edits.remove.iter().map(ToString::to_string).collect();
-    Changes { set: fields(&edits.set, shown), added: fields(&edits.add, shown), removed }
+    let mut changes = Changes { set: fields(&edits.set, shown), added: fields(&edits.add, shown), removed };
+    for Filled { name, mode, value } in &edits.filled {
+        let value = if value.is_sensitive() { "***".to_owned() } else { value.to_string() };
+        let fields = if *mode == Mode::Set { &mut changes.set } else { &mut changes.added };
+        fields.0.push((name.to_string(), value));
+    }
+    changes
 }
 
 /// Names whose values are secrets by their nature.

@@ -15,6 +15,7 @@ pub mod route;
 #[cfg(test)]
 mod testing;
 pub mod upstream;
+pub mod variables;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -23,10 +24,11 @@ use crate::clock::UnixMillis;
 use crate::follow::Followed;
 use crate::policy::access::Networks;
 use crate::policy::auth::Clients;
+use crate::policy::limit::Ledger;
 use crate::users::UsersFile;
 
 pub use crate::config::model::{Admin, Listener, Logging, MetricsAuth, Server};
-pub use decide::{Admitted, Decision, Identity, NoTrace, Refusal, Trace};
+pub use decide::{Admitted, Decision, Identity, NoTrace, Place, Refusal, Trace};
 pub use route::{Action, Route};
 pub use upstream::{Endpoint, Upstream};
 
@@ -69,6 +71,8 @@ pub struct Table {
     pub anonymous: Identity,
     /// Hosts -> project -> environment -> prefix.
     pub matcher: matcher::Matcher,
+    /// What the limits remember; every later table carries it on.
+    pub ledger: Arc<Ledger>,
     /// Every route, in file order.
     pub routes: Vec<Arc<Route>>,
     /// Every upstream (named groups first, then one for each distinct URL authority).

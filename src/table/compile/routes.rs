@@ -10,6 +10,10 @@ use crate::config::model::{
 };
 use crate::diagnostic::{Diagnostic, Spanned};
 use crate::policy::access::Access;
+use crate::policy::coding::Coding;
+use crate::policy::cors::Cors;
+use crate::policy::limit::Ledger;
+use crate::policy::page::Pages;
 use crate::policy::path;
 use crate::policy::sign::{self, Scheme};
 
@@ -18,8 +22,9 @@ use super::super::matcher::{EnvironmentEntry, Routes, covers};
 use super::super::route::{Action, Auth, Edits, Forward, HostChoice, Route, Sign, SignNames};
 use super::clients::CompiledClients;
 use super::environments::LOCAL;
+use super::headers::Way;
 use super::upstreams::{Upstreams, Use};
-use super::{Callers, FileNames, headers};
+use super::{Callers, FileNames, files, headers, policies};
 
 /// What all routes of one project have in common.
 pub(super) struct ProjectScope<'c> {
@@ -30,6 +35,7 @@ pub(super) struct ProjectScope<'c> {
     family: Arc<str>,
     /// `None`: they cannot be built, which has been reported.
     names: Option<Arc<SignNames>>,
+    pub(super) pages: Option<Arc<Pages>>,
     clients: &'c CompiledClients,
     identification: &'c Identification,
     files: &'c FileNames,
@@ -38,10 +44,12 @@ pub(super) struct ProjectScope<'c> {
 /// What is shared by routes that say the same, so that a hundred thousand of them stay small.
 #[derive(Default)]
 pub(super) struct Shared {
+    ledger: Arc<Ledger>,
     no_edits: Arc<Edits>,
     injected: HashMap<Vec<Box<str>>, Arc<[Box<str>]>>,
     texts: HashSet<Arc<str>>,
     hosts: HashMap<String, HeaderValue>,
+    codings: HashSet<Arc<[Coding]>>,
     /// Projects and schemes whose ambiguity has been looked at.
     weighed: HashSet<(Arc<str>, Scheme)>,
     /// Projects about which it has been said that no client can call them.
@@ -74,6 +82,7 @@ impl<'c> ProjectScope<'c> {
             encoding: project.sign_defaults.username_encoding,
             family,
             names,
+            pages: policies::pages(&project.pages, problems),
             clients: callers.clients,
             identification: callers.identification,
             files,
@@ -82,6 +91,11 @@ impl<'c> ProjectScope<'c> {
 }
 
 impl Shared {
+    /// Nothing shared yet; the limits remember in that ledger.
+    pub(super) fn new(ledger: Arc<Ledger>) -> Self {
+        Self { ledger, ..Self::default() }
+    }
+
     fn text(&mut self, text: &str) -> Arc<str> {
         if let Some(known) = self.texts.get(text) {
             return Arc::clone(known);
@@ -95,8 +109,24 @@ impl Shared {
         Arc::clone(self.injected.entry(names).or_insert_with_key(|names| names.as_slice().into()))
     }
 
-    fn edits(&self, written: &model::HeaderEdits) -> Arc<Edits> {
-        if headers::is_empty(written) { Arc::clone(&self.no_edits) } else { Arc::new(headers::edits(written)) }
+    fn codings(&mut self, written: &[model::Coding]) -> Option<Arc<[Coding]>> {
+        if written.is_empty() {
+            return None;
+        }
+        let codings: Vec<Coding> = written.iter().map(|coding| files::coding(*coding)).collect();
+        if let Some(known) = self.codings.get(codings.as_slice()) {
+            return Some(Arc::clone(known));
+        }
+        let codings: Arc<[Coding]> = codings.into();
+        self.codings.insert(Arc::clone(&codings));
+        Some(codings)
+    }
+
+    fn edits(&self, written: &model::HeaderEdits, way: Way, problems: &mut Vec<Diagnostic>) -> Arc<Edits> {
+        if headers::is_empty(written) {
+            return Arc::clone(&self.no_edits);
+        }
+        Arc::new(headers::edits(written, way, problems))
     }
 }
 
@@ -153,9 +183,16 @@ impl Builder<'_, '_, '_> {
             family: Arc::clone(&self.scope.family),
             payload,
             injected: self.shared.injected(self.injected(written)),
-            request_edits: self.shared.edits(&written.request_headers),
-            response_edits: self.shared.edits(&written.response_headers),
+            request_edits: self.shared.edits(&written.request_headers, Way::Request, self.problems),
+            response_edits: self.shared.edits(&written.response_headers, Way::Response, self.problems),
             timeouts: written.timeouts,
+            limits: written.limits.as_ref().map(|limits| {
+                let name = (&*self.scope.name, &**environment, written.prefix.as_str());
+                policies::limits(&self.shared.ledger, name, limits)
+            }),
+            cors: self.cors(written, environment),
+            pages: self.scope.pages.clone(),
+            compress: self.shared.codings(&written.compress),
             series: OnceLock::new(),
         })
     }
@@ -170,6 +207,11 @@ impl Builder<'_, '_, '_> {
             }
         }
         names
+    }
+
+    fn cors(&mut self, written: &model::Route, environment: &str) -> Option<Arc<Cors>> {
+        let cors = written.cors.as_ref()?;
+        Some(policies::cors(cors, written.methods.as_deref(), environment, self.problems))
     }
 
     /// The prefix in the spelling that requests' paths are brought into.
@@ -245,8 +287,7 @@ impl Builder<'_, '_, '_> {
     fn action(&mut self, written: &model::Route, guarded: bool, sensitive: bool) -> Option<Action> {
         match &written.action {
             model::Action::Proxy(proxy) => self.forward(proxy, guarded, sensitive),
-            // No route can ask for it yet: the configuration refuses the key.
-            model::Action::Files(_) => None,
+            model::Action::Files(written) => files::compile(written, self.problems).map(Action::Files),
             model::Action::Respond { status, body } => {
                 Some(Action::Respond { status: *status, body: self.shared.text(body) })
             }
