@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 
 use base64::Engine as _;
 
-use crate::support::edge::{RELOAD_PATIENCE, project};
+use crate::support::edge::{BINARY, RELOAD_PATIENCE, project};
+use crate::support::process::run;
 use crate::support::wait::eventually_within;
 use crate::support::{Config, Edge, Origin, Request, Response, Wire, signature};
 
@@ -338,4 +339,55 @@ fn explain_says_what_the_wire_does() {
         "{}",
         finished.stdout
     );
+}
+
+#[test]
+fn what_password_prints_opens_the_door() {
+    let password = |arguments: &[&str]| tool(BINARY, &[&["password"], arguments].concat(), "a secret\n");
+    let users = [
+        password(&["--htpasswd", "ann@example.com"]),
+        password(&["--htpasswd", "bob", "--bcrypt"]),
+        format!("carl:{}", password(&[])),
+    ];
+    assert!(users[0].starts_with("ann@example.com:$argon2id$") && users[1].starts_with("bob:$2y$"), "{users:?}");
+    let origin = Origin::start();
+    let edge = edge(&users.join("\n"), &origin);
+    for user in ["ann@example.com", "bob", "carl"] {
+        let slow = Duration::from_secs(60);
+        let mut wire = edge.connect();
+        wire.patience = slow;
+        wire.send(login("/closed/x", user, "a secret").bytes());
+        assert_eq!(wire.response().status, 200, "{user}");
+    }
+    let nothing = run(Command::new(BINARY).arg("password"));
+    assert_eq!((nothing.code, nothing.stdout.as_str()), (Some(2), ""), "standard input is empty: {nothing:?}");
+}
+
+#[test]
+fn people_log_in_at_the_admin_listener() {
+    let origin = Origin::start();
+    let edge = Config::routes("- { prefix: /, upstream: \"http://{origin}\", auth: none }")
+        .origin(&origin)
+        .admin("users_file: admin.htpasswd, metrics: { auth: required }")
+        .file("admin.htpasswd", &bcrypt("ann", "secret"))
+        .start();
+    let ask = |target: &str, credential: Option<String>| {
+        let request = Request::get(target).host(&edge.admin.to_string());
+        edge.admin_call(&credential.map_or(request.clone(), |it| request.header("authorization", &it)))
+    };
+    assert_eq!(ask("/api/v1/status", Some(basic("ann", "secret"))).status, 200);
+    assert_eq!(ask("/metrics", Some(basic("ann", "secret"))).status, 200);
+    assert_eq!(ask("/metrics", None).status, 401);
+    assert_eq!(ask("/livez", None).status, 200, "health is for everybody in `allow`");
+    let wrong = ask("/api/v1/status", Some(basic("ann", "wrong")));
+    wrong.expect_error(401, "wrong_password");
+    std::fs::write(edge.directory().join("admin.htpasswd"), bcrypt("bob", "other")).unwrap();
+    edge.wait_log("has changed: 1 users");
+    assert_eq!(ask("/api/v1/status", Some(basic("bob", "other"))).status, 200);
+    assert_eq!(ask("/api/v1/status", Some(basic("ann", "secret"))).status, 401);
+    for number in 0..10 {
+        ask("/api/v1/status", Some(format!("Bearer {number:064}")));
+    }
+    ask("/api/v1/status", Some("Bearer x".into())).expect_error(429, "too_many_attempts");
+    assert_eq!(edge.admin("GET", "/api/v1/status").status, 200, "the right token passes");
 }

@@ -61,7 +61,7 @@ fn long_passwords_cost_nothing() {
     assert!(!Users::parse(&format!("ann:{SECRET}")).unwrap().verify("ann", long.as_bytes()));
 }
 
-/// Counted, not timed: a name that nobody has is verified against a hash of the most common kind.
+/// A name that nobody has is verified against a hash of the most common kind.
 #[test]
 fn a_stranger_costs_as_much_as_a_wrong_password() {
     let users =
@@ -71,13 +71,17 @@ fn a_stranger_costs_as_much_as_a_wrong_password() {
     for password in ["secret", "other", "wrong"] {
         assert!(!users.verify("stranger", password.as_bytes()), "{password}");
     }
+    // The quickest of many, so that a busy machine does not matter.
     let took = |name: &str| {
-        let begun = std::time::Instant::now();
-        (0..20).for_each(|_| assert!(!users.verify(name, b"wrong")));
-        begun.elapsed()
+        let once = |_| {
+            let begun = std::time::Instant::now();
+            assert!(!users.verify(name, b"wrong"));
+            begun.elapsed()
+        };
+        (0..20).map(once).min().unwrap()
     };
     let (known, unknown) = (took("ann"), took("stranger"));
-    assert!(unknown * 4 > known, "{known:?} for a user, {unknown:?} for a stranger");
+    assert!(unknown * 2 > known, "{known:?} for a user, {unknown:?} for a stranger");
 }
 
 proptest! {
