@@ -46,10 +46,21 @@ pub struct Parts {
     pub token: AdminToken,
     /// Who looks at the passwords of `admin.users_file`.
     pub verifier: Arc<Verifier>,
-    /// The data listeners as they are: name and bound address.
-    pub listeners: Vec<(String, SocketAddr)>,
+    /// The data listeners as they are.
+    pub listeners: Vec<ListenerAddress>,
     /// When the process started.
     pub started_at: UnixMillis,
+}
+
+/// A data listener, bound.
+#[derive(Clone, Debug)]
+pub struct ListenerAddress {
+    /// Its name in the configuration.
+    pub name: String,
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// Whether clients speak TLS.
+    pub tls: bool,
 }
 
 /// Why there is no admin listener.

@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use arc_swap::ArcSwap;
-use pingora_core::Error;
 use pingora_core::apps::HttpServerOptions;
 use pingora_core::server::ShutdownWatch;
 use pingora_core::server::configuration::ServerConf;
@@ -18,12 +17,13 @@ use crate::observe::Observer;
 use crate::observe::live::Live;
 use crate::observe::metrics::RouteSeries;
 use crate::table::{Route, Table};
+use crate::tls::Challenges;
 use crate::users::Verifier;
 
 /// Where the table in force is found.
 pub type Tables = Arc<ArcSwap<Table>>;
-/// Tries for one request, the first included, when a pooled connection turns out to be dead.
-const TRIES: usize = 3;
+/// More than one request can need: `attempt` says when it is enough.
+const TRIES: usize = 1000;
 /// Idle upstream connections kept, per worker.
 const POOL: usize = 512;
 
@@ -45,6 +45,8 @@ pub struct Shared {
     pub peers: Peers,
     /// Who looks at passwords.
     pub verifier: Arc<Verifier>,
+    /// What a CA that asks is answered.
+    pub challenges: Arc<Challenges>,
 }
 
 impl Shared {
@@ -79,12 +81,18 @@ impl Shared {
     }
 
     /// Counts an attempt that is followed by another.
-    pub fn note_retry(&self, error: &Error, reason: &'static str, ctx: &Context) {
-        if error.retry()
-            && let Some(forward) = ctx.forward()
-        {
-            self.observer.metrics.upstream_series(&forward.upstream.name).retried(reason);
+    pub fn count_retry(&self, ctx: &Context, reason: &'static str) {
+        let Some(forward) = ctx.forward() else { return };
+        self.observer.metrics.upstream_series(&forward.upstream.name).retried(reason);
+        if let Some(leased) = &ctx.leased {
+            let status = ctx.upstream_status.map(|status| status.as_u16());
+            self.observer.metrics.upstream_request(&forward.upstream.name, &leased.0.label, status);
         }
+    }
+
+    /// Milliseconds since the start: only ever forward.
+    pub fn millis(&self) -> u64 {
+        self.nanos() / 1_000_000
     }
 
     /// The metrics of a route, made at its first request.
@@ -101,6 +109,7 @@ impl Engine {
         observer: Arc<Observer>,
         resolver: Resolver,
         verifier: Arc<Verifier>,
+        challenges: Arc<Challenges>,
         workers: usize,
     ) -> Arc<Self> {
         let conf = ServerConf {
@@ -110,7 +119,7 @@ impl Engine {
             ..ServerConf::default()
         };
         let peers = Peers::new(Arc::new(resolver));
-        let shared = Arc::new(Shared { tables, observer, began: Instant::now(), peers, verifier });
+        let shared = Arc::new(Shared { tables, observer, began: Instant::now(), peers, verifier, challenges });
         let mut http = HttpProxy::new(Gateway(Arc::clone(&shared)), Arc::new(conf));
         http.handle_init_modules();
         // CONNECT is refused by the request gate, in our own words; Pingora would answer before any phase of ours.
@@ -139,6 +148,11 @@ impl Engine {
     /// Metrics and logs.
     pub fn observer(&self) -> &Observer {
         self.shared.observer()
+    }
+
+    /// The table in force.
+    pub fn table(&self) -> Arc<Table> {
+        self.shared.table()
     }
 
     /// The number of the table in force.

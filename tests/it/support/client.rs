@@ -1,16 +1,16 @@
 //! The raw client: bytes in, bytes out, with deadlines. Every response passes the leak guard.
 
-use std::io::Write;
-use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
 use super::leak;
+use super::link::Link;
 use super::message::{Ending, Fields, Framing, Head, Reader, Stop};
 use super::wait::PATIENCE;
 
 /// One connection to an edge.
 pub struct Wire {
-    stream: TcpStream,
+    link: Link,
     reader: Reader,
     sent: Vec<u8>,
     /// How long a read waits.
@@ -102,7 +102,7 @@ impl Wire {
     }
 
     pub fn try_connect(address: SocketAddr) -> std::io::Result<Self> {
-        Self::over(TcpStream::connect_timeout(&address, PATIENCE)?)
+        Self::plain(TcpStream::connect_timeout(&address, PATIENCE)?)
     }
 
     /// A connection that comes from that address of this machine, such as 127.0.0.2.
@@ -110,14 +110,23 @@ impl Wire {
         let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).expect("a socket");
         socket.bind(&SocketAddr::from((source, 0)).into()).expect("bind the source address");
         socket.connect_timeout(&address.into(), PATIENCE).expect("connect to the edge");
-        Self::over(socket.into()).expect("options of the connection")
+        Self::plain(socket.into()).expect("options of the connection")
     }
 
-    fn over(stream: TcpStream) -> std::io::Result<Self> {
+    fn plain(stream: TcpStream) -> std::io::Result<Self> {
         stream.set_nodelay(true)?;
         stream.set_write_timeout(Some(PATIENCE))?;
-        let reader = Reader::new(stream.try_clone()?);
-        Ok(Self { stream, reader, sent: Vec::new(), patience: PATIENCE })
+        Ok(Self::over(stream.into()))
+    }
+
+    /// Over a connection that is there.
+    pub fn over(link: Link) -> Self {
+        Self { reader: Reader::new(link.clone()), link, sent: Vec::new(), patience: PATIENCE }
+    }
+
+    /// What carries its bytes.
+    pub fn link(&self) -> &Link {
+        &self.link
     }
 
     /// Sends bytes; the other side may already have closed, which the reading will tell.
@@ -131,12 +140,12 @@ impl Wire {
         let bytes = bytes.as_ref();
         let room = (64 * 1024usize).saturating_sub(self.sent.len()).min(bytes.len());
         self.sent.extend_from_slice(&bytes[..room]);
-        self.stream.write_all(bytes)
+        self.link.write_all(bytes)
     }
 
     /// The socket itself, for options.
     pub fn socket(&self) -> &TcpStream {
-        &self.stream
+        self.link.socket()
     }
 
     fn deadline(&self) -> Instant {
@@ -253,12 +262,12 @@ impl Wire {
 
     /// Ends our side of the connection (FIN).
     pub fn finish_sending(&self) {
-        let _ = self.stream.shutdown(Shutdown::Write);
+        self.link.finish_sending();
     }
 
     /// Leaves at once (RST).
     pub fn abort(self) {
-        let _ = socket2::SockRef::from(&self.stream).set_linger(Some(Duration::ZERO));
+        let _ = socket2::SockRef::from(self.link.socket()).set_linger(Some(Duration::ZERO));
     }
 }
 
