@@ -16,14 +16,15 @@ mod support;
 mod admin;
 #[path = "../architecture.rs"]
 mod architecture;
+mod callers;
 mod compression;
 mod cors;
 mod documents;
 mod explain;
 mod files;
 mod fixtures;
-mod grpc;
 mod forwarding;
+mod grpc;
 mod http2;
 mod http_cases;
 mod lifecycle;
