@@ -127,18 +127,22 @@ fn many_requests_share_a_connection_and_pipelined_ones_are_answered_in_order() {
 
 #[test]
 fn an_idle_connection_stays_small() {
-    let origin = Origin::start();
-    let edge = Config::routes(ROUTES).origin(&origin).secured().start();
+    let (origin, authority) = (Origin::start(), Authority::default());
+    let pem = authority.server(&["a.test"]);
+    let keys = "idle_timeout: 5m, http2: false, tls: { CERTIFICATES }";
+    let edge = edge_with(&origin, &[("edge", &pem)], keys, TlsClient::trusting(&authority));
     let open = |count: usize| -> Vec<Wire> {
-        let mut wires: Vec<Wire> = (0..count).map(|_| edge.connect_secured()).collect();
-        wires.iter_mut().for_each(|wire| assert_eq!(get(wire, "/x").status, 200));
-        wires
+        let one = |_| {
+            let mut wire = edge.connect_secured();
+            assert_eq!(get(&mut wire, "/x").status, 200);
+            wire
+        };
+        (0..count).map(one).collect()
     };
     let _warm = open(50);
     let before = edge.process.resident();
-    let idle = open(300);
+    let _idle = open(300);
     let each = edge.process.resident().saturating_sub(before) / 300;
     println!("an idle TLS connection: {each} bytes");
     assert!(each < 32 * 1024, "{each} bytes for an idle TLS connection");
-    drop(idle);
 }
