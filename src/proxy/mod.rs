@@ -12,6 +12,7 @@
 //! enter at `transport` and `driver`: the transport is an enum and the driver is chosen per connection.
 
 mod accept;
+mod attempt;
 mod clocks;
 mod complaints;
 mod compress;
@@ -19,6 +20,7 @@ pub mod connection;
 mod context;
 mod deadline;
 mod decorate;
+mod dial;
 mod downstream;
 mod driver;
 mod encoder;
@@ -27,17 +29,22 @@ mod failure;
 mod files;
 mod gateway;
 mod heads;
+mod health;
 mod http2;
+mod http2_upstream;
 mod io;
 mod listener;
 mod peer;
 mod plain;
+mod probe;
+mod reach;
 mod resolve;
 mod respond;
 mod transport;
 mod workers;
 
 pub use engine::{Engine, Tables};
+pub use health::start as check_upstreams;
 pub use listener::{BindError, Bound, Listening, bind};
 pub use resolve::Resolver;
 pub use workers::Workers;

@@ -7,6 +7,7 @@
 //! Invariants: with an error there is no table, so nothing half-built is ever served; no message holds a secret.
 
 mod ca;
+mod client_certificate;
 mod clients;
 mod environments;
 mod files;

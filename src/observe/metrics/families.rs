@@ -29,6 +29,7 @@ pub struct Families {
     pub refused: IntCounterVec,
     pub upstream_requests: IntCounterVec,
     pub upstream_retries: IntCounterVec,
+    pub upstream_retries_suppressed: IntCounterVec,
     pub upstream_connects: HistogramVec,
     pub upstream_connections: IntCounterVec,
     pub upstream_up: IntGaugeVec,
@@ -83,6 +84,12 @@ impl Families {
                 "Attempts that were followed by another, by reason.",
                 &["upstream", "reason"],
             )?,
+            upstream_retries_suppressed: counters(
+                registry,
+                "upstream_retries_suppressed_total",
+                "Requests that were not sent again because the upstream's retry budget was used up.",
+                &["upstream"],
+            )?,
             upstream_requests: counters(
                 r,
                 "upstream_requests_total",
@@ -105,7 +112,7 @@ impl Families {
             upstream_up: gauges(
                 r,
                 "upstream_up",
-                "Whether the last attempt at an endpoint got an answer; absent before the first.",
+                "Whether an endpoint may be chosen; without checks and ejection: whether the last attempt at it got an answer.",
                 &["upstream", "endpoint"],
             )?,
         })

@@ -400,7 +400,7 @@ fn the_previous_table_lends_counters_and_the_place_in_the_round() {
     };
     let two: [(&str, u16, u32); 2] = [("a.example.com", 1, 1), ("b.example.com", 1, 1)];
     let first = table(with_users(&two));
-    first.upstreams[0].next();
+    first.upstreams[0].choose(&ANY);
     let second = compiled(with_users(&two), Some(&first)).table.unwrap();
     assert_eq!(second.upstreams[0].cursor.load(Ordering::Relaxed), 1);
     for (old, new) in first.upstreams.iter().zip(&second.upstreams) {
@@ -484,7 +484,7 @@ fn limits_remember_over_a_reload() {
         limited.limits = Some(limits());
         model(vec![project("demo", &[], vec![limited])])
     };
-    let caller = crate::policy::limit::Caller { client: None, address: "192.0.2.1".parse().unwrap() };
+    let caller = crate::policy::limit::Caller { client: None, user: "", address: "192.0.2.1".parse().unwrap() };
     let first = table(world());
     let take = |table: &crate::table::Table| table.routes[0].limits.as_ref().unwrap().take(caller, 1);
     drop(take(&first).unwrap());

@@ -66,13 +66,19 @@ struct State {
     scripts: Mutex<Vec<(String, Arc<Script>)>>,
     requests: Mutex<Vec<Recorded>>,
     connections: AtomicUsize,
+    ended: AtomicUsize,
     stopped: AtomicBool,
 }
 
 impl Origin {
     /// Answers everything with 200 and `ok` until a script says otherwise.
     pub fn start() -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").expect("bind an origin");
+        Self::start_at("127.0.0.1:0")
+    }
+
+    /// The same at this address.
+    pub fn start_at(address: &str) -> Self {
+        let listener = TcpListener::bind(address).expect("bind an origin");
         let address = listener.local_addr().expect("an address");
         let state = Arc::new(State::default());
         let shared = Arc::clone(&state);
@@ -83,6 +89,11 @@ impl Origin {
     /// `127.0.0.1:port`
     pub fn authority(&self) -> String {
         self.address.to_string()
+    }
+
+    /// Its port.
+    pub fn port(&self) -> u16 {
+        self.address.port()
     }
 
     /// The script for requests whose target begins with that; the longest such wins.
@@ -129,6 +140,11 @@ impl Origin {
         self.state.connections.load(Ordering::SeqCst)
     }
 
+    /// How many of them are open.
+    pub fn open(&self) -> usize {
+        self.connections() - self.state.ended.load(Ordering::SeqCst)
+    }
+
     /// The requests whose target begins with that.
     pub fn requests_for(&self, target: &str) -> Vec<Recorded> {
         self.requests().into_iter().filter(|request| request.target().starts_with(target)).collect()
@@ -169,7 +185,10 @@ fn accept(listener: &TcpListener, state: &Arc<State>) {
         }
         let number = state.connections.fetch_add(1, Ordering::SeqCst);
         let state = Arc::clone(state);
-        std::thread::spawn(move || serve(stream, number, &state));
+        std::thread::spawn(move || {
+            serve(stream, number, &state);
+            state.ended.fetch_add(1, Ordering::SeqCst);
+        });
     }
 }
 
