@@ -33,6 +33,9 @@ const STREAM_WINDOW: u32 = 1024 * 1024;
 const CONNECTION_WINDOW: u32 = 2 * 1024 * 1024;
 /// What is held of a response that the client does not take off its socket, per stream.
 pub const SEND_BUFFER: usize = 64 * 1024;
+/// How much more than their payload small data frames may cost us while they wait for their upstream (at 256 bytes a frame):
+/// streams of small messages come in bursts.
+const FRAME_OVERHEAD: usize = 4 * 1024 * 1024;
 /// Requests under way at once; clients are told.
 const MAX_STREAMS: u32 = 100;
 /// Streams that were reset before we took them on: a client may give up all that it has under way at once.
@@ -83,6 +86,7 @@ fn options(max_head: usize) -> Builder {
         // beyond that the codec answers 431 by itself.
         .max_header_list_size(u32::try_from(max_head.saturating_mul(2)).unwrap_or(u32::MAX))
         .max_send_buffer_size(SEND_BUFFER)
+        .data_frame_budget(FRAME_OVERHEAD)
         .max_pending_accept_reset_streams(MAX_UNSEEN_RESETS)
         .max_local_error_reset_streams(Some(MAX_FORCED_RESETS));
     options
