@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use arc_swap::ArcSwap;
-use pingora_core::Error;
 use pingora_core::apps::HttpServerOptions;
 use pingora_core::server::ShutdownWatch;
 use pingora_core::server::configuration::ServerConf;
@@ -18,11 +17,12 @@ use crate::observe::Observer;
 use crate::observe::live::Live;
 use crate::observe::metrics::RouteSeries;
 use crate::table::{Route, Table};
+use crate::tls::Challenges;
 
 /// Where the table in force is found.
 pub type Tables = Arc<ArcSwap<Table>>;
-/// Tries for one request, the first included, when a pooled connection turns out to be dead.
-const TRIES: usize = 3;
+/// More than one request can need: `attempt` says when it is enough.
+const TRIES: usize = 1000;
 /// Idle upstream connections kept, per worker.
 const POOL: usize = 512;
 
@@ -42,6 +42,8 @@ pub struct Shared {
     began: Instant,
     /// Who chooses.
     pub peers: Peers,
+    /// What a CA that asks is answered.
+    pub challenges: Arc<Challenges>,
 }
 
 impl Shared {
@@ -76,12 +78,18 @@ impl Shared {
     }
 
     /// Counts an attempt that is followed by another.
-    pub fn note_retry(&self, error: &Error, reason: &'static str, ctx: &Context) {
-        if error.retry()
-            && let Some(forward) = ctx.forward()
-        {
-            self.observer.metrics.upstream_series(&forward.upstream.name).retried(reason);
+    pub fn count_retry(&self, ctx: &Context, reason: &'static str) {
+        let Some(forward) = ctx.forward() else { return };
+        self.observer.metrics.upstream_series(&forward.upstream.name).retried(reason);
+        if let Some(leased) = &ctx.leased {
+            let status = ctx.upstream_status.map(|status| status.as_u16());
+            self.observer.metrics.upstream_request(&forward.upstream.name, &leased.0.label, status);
         }
+    }
+
+    /// Milliseconds since the start: only ever forward.
+    pub fn millis(&self) -> u64 {
+        self.nanos() / 1_000_000
     }
 
     /// The metrics of a route, made at its first request.
@@ -93,15 +101,21 @@ impl Shared {
 
 impl Engine {
     /// Builds the engine for `workers` threads.
-    pub fn new(tables: Tables, observer: Arc<Observer>, resolver: Resolver, workers: usize) -> Arc<Self> {
+    pub fn new(
+        tables: Tables,
+        observer: Arc<Observer>,
+        resolver: Resolver,
+        challenges: Arc<Challenges>,
+        workers: usize,
+    ) -> Arc<Self> {
         let conf = ServerConf {
             threads: workers,
             upstream_keepalive_pool_size: POOL,
             max_retries: TRIES,
             ..ServerConf::default()
         };
-        let shared =
-            Arc::new(Shared { tables, observer, began: Instant::now(), peers: Peers::new(Arc::new(resolver)) });
+        let peers = Peers::new(Arc::new(resolver));
+        let shared = Arc::new(Shared { tables, observer, began: Instant::now(), peers, challenges });
         let mut http = HttpProxy::new(Gateway(Arc::clone(&shared)), Arc::new(conf));
         http.handle_init_modules();
         // CONNECT is refused by the request gate, in our own words; Pingora would answer before any phase of ours.
@@ -130,6 +144,11 @@ impl Engine {
     /// Metrics and logs.
     pub fn observer(&self) -> &Observer {
         self.shared.observer()
+    }
+
+    /// The table in force.
+    pub fn table(&self) -> Arc<Table> {
+        self.shared.table()
     }
 
     /// The number of the table in force.

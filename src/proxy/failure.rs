@@ -28,6 +28,8 @@ impl Failure {
 pub const DRAINED: Failure = Failure::new(503, "draining", "the proxy is stopping", End::Drained);
 /// The client can't be told anything any more.
 const CLIENT_LEFT: Failure = Failure::new(0, "client_left", "", End::ClientAbort);
+/// Nothing went wrong: the upstream had all that it wanted.
+const ANSWERED: Failure = Failure::new(0, "", "", End::Ok);
 const CLIENT_STALLED: Failure = Failure::new(0, "client_stalled", "", End::Timeout);
 const BODY_LATE: Failure =
     Failure::new(408, "client_timeout", "the request's body did not arrive in time", End::Timeout);
@@ -79,6 +81,7 @@ pub fn of_fault(fault: Fault) -> Failure {
         Fault::UpstreamSilent(Silence::Sending) => SEND_TIMEOUT,
         Fault::MalformedBody => BAD_BODY,
         Fault::Broken => CLIENT_LEFT,
+        Fault::Answered => ANSWERED,
     }
 }
 
