@@ -19,6 +19,7 @@ use crate::observe::live::Live;
 use crate::observe::metrics::{Judge, RouteSeries};
 use crate::table::upstream::{Eject, Standing};
 use crate::table::{Endpoint, Route, Table, Upstream};
+use crate::tls::Challenges;
 
 /// Where the table in force is found.
 pub type Tables = Arc<ArcSwap<Table>>;
@@ -43,6 +44,8 @@ pub struct Shared {
     began: Instant,
     /// Who chooses.
     pub peers: Peers,
+    /// What a CA that asks is answered.
+    pub challenges: Arc<Challenges>,
 }
 
 impl Shared {
@@ -123,7 +126,13 @@ impl Shared {
 
 impl Engine {
     /// Builds the engine for `workers` threads.
-    pub fn new(tables: Tables, observer: Arc<Observer>, resolver: Resolver, workers: usize) -> Arc<Self> {
+    pub fn new(
+        tables: Tables,
+        observer: Arc<Observer>,
+        resolver: Resolver,
+        challenges: Arc<Challenges>,
+        workers: usize,
+    ) -> Arc<Self> {
         let conf = ServerConf {
             threads: workers,
             upstream_keepalive_pool_size: POOL,
@@ -131,8 +140,8 @@ impl Engine {
             ..ServerConf::default()
         };
         observer.metrics.judge_by(judge(&tables));
-        let shared =
-            Arc::new(Shared { tables, observer, began: Instant::now(), peers: Peers::new(Arc::new(resolver)) });
+        let peers = Peers::new(Arc::new(resolver));
+        let shared = Arc::new(Shared { tables, observer, began: Instant::now(), peers, challenges });
         let mut http = HttpProxy::new(Gateway(Arc::clone(&shared)), Arc::new(conf));
         http.handle_init_modules();
         // CONNECT is refused by the request gate, in our own words; Pingora would answer before any phase of ours.
@@ -166,6 +175,11 @@ impl Engine {
     /// Metrics and logs.
     pub fn observer(&self) -> &Observer {
         self.shared.observer()
+    }
+
+    /// The table in force.
+    pub fn table(&self) -> Arc<Table> {
+        self.shared.table()
     }
 
     /// The number of the table in force.

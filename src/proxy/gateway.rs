@@ -24,6 +24,7 @@ use super::files;
 use super::heads::{apply, edit, is_event_stream, is_websocket, length, may_switch_protocols};
 use super::http2_upstream;
 use super::peer::Choice;
+use super::plain;
 use super::respond::{Answer, Problem};
 use crate::clock;
 use crate::observe::event::End;
@@ -64,6 +65,11 @@ impl ProxyHttp for Gateway {
         }
         let step = {
             let view = view(session.req_header(), &downstream)?;
+            let own = plain::answer(&view, &downstream.connection().listener, &ctx.table, &self.0.challenges);
+            if let Some(own) = own {
+                ctx.answering();
+                return Answer::of_plain(own)?.send(session).await.map(|()| true);
+            }
             let (decision, canonical) = ctx.table.decide(&view, clock::unix_millis(), &mut NoTrace);
             match (decision, canonical) {
                 (Decision::Refuse(refusal, place), _) => Step::Refuse(refusal, place),
@@ -477,9 +483,9 @@ pub fn view<'a>(request: &'a RequestHeader, downstream: &'a Downstream) -> Resul
         authority: downstream.authority(),
         headers: &request.headers,
         version: request.version,
-        peer: downstream.connection().peer.ip().to_canonical(),
-        tls: false,
-        certificate: None,
+        peer: downstream.connection().peer().ip().to_canonical(),
+        tls: downstream.connection().is_tls(),
+        certificate: downstream.connection().certificate(),
     })
 }
 
@@ -487,7 +493,6 @@ pub fn view<'a>(request: &'a RequestHeader, downstream: &'a Downstream) -> Resul
 pub async fn refuse(session: &mut Session, ctx: &mut Context, refusal: Refusal) -> Result<()> {
     ctx.refused = Some(refusal.code);
     let problem = Problem { status: refusal.status, code: refusal.code, message: &refusal.message };
-    ctx.refused = Some(refusal.code);
     let request = &session.req_header().headers;
     let mut answer = Answer::problem(&problem, &ctx.id, request, ctx.pages());
     answer.headers.extend(refusal.headers);

@@ -164,8 +164,10 @@ impl Peers {
         if let Some(literal) = endpoint.literal {
             return bounds.permit(literal.ip()).map(|()| Place { address: literal, dial: None });
         }
-        let unresolved =
-            |why: &dyn std::fmt::Display| NoPeer { code: "upstream_unresolved", detail: format!("{}: {why}", endpoint.host) };
+        let unresolved = |why: &dyn std::fmt::Display| NoPeer {
+            code: "upstream_unresolved",
+            detail: format!("{}: {why}", endpoint.host),
+        };
         let looked_up = tokio::time::timeout(wait, self.resolver.resolve(&endpoint.host)).await;
         let found = looked_up
             .map_err(|_| unresolved(&"no name server answered within timeouts.connect"))?

@@ -7,7 +7,6 @@ pub mod banner;
 pub mod process;
 mod stop;
 
-use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -15,17 +14,19 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use crate::admin::token::{AdminToken, TokenError};
-use crate::admin::{self, Parts};
+use crate::admin::{self, ListenerAddress, Parts};
 use crate::clock;
 use crate::config::render;
 use crate::exit;
 use crate::follow::Follower;
+use crate::observe::metrics::CertificateEnd;
 use crate::observe::{Observer, log as process_log, systemd};
 use crate::private::{self, DirectoryError};
 use crate::proxy::{self, Engine, Listening, Resolver, Workers};
 use crate::reload::watch::Watch;
 use crate::reload::{self, Environment, Failure, Reloader, Trigger};
 use crate::table::Table;
+use crate::tls::{Challenges, Expiry};
 
 use process::PidFile;
 use stop::{Asked, Signals};
@@ -145,8 +146,8 @@ fn start(source: &Source, reloader: &Arc<Reloader>, table: &Table) -> Result<Run
     let threads = table.server.threads.unwrap_or_else(cores);
     let workers = Arc::new(Workers::start(threads).map_err(StartError::System)?);
     let engine = engine(reloader, &observer, table, threads)?;
-    let addresses: Vec<(String, SocketAddr)> =
-        bound.iter().map(|bound| (bound.name().to_owned(), bound.address)).collect();
+    certificates(reloader, &observer);
+    let addresses: Vec<ListenerAddress> = bound.iter().map(address_of).collect();
     let admin_address = admin.as_ref().and_then(|admin| admin.local_addr().ok());
     banner::announce(&addresses, admin_address, table);
     let started_at = clock::unix_millis();
@@ -167,6 +168,19 @@ fn start(source: &Source, reloader: &Arc<Reloader>, table: &Table) -> Result<Run
     };
     let follower = follower(reloader).map_err(StartError::System)?;
     Ok(Running { listening, admin, _watch: watch, _follower: follower, workers, observer, _pid: pid })
+}
+
+fn address_of(bound: &proxy::Bound) -> ListenerAddress {
+    ListenerAddress { name: bound.name().to_owned(), address: bound.address, tls: bound.is_tls() }
+}
+
+/// The metrics ask the table in force when its certificates end.
+fn certificates(reloader: &Arc<Reloader>, observer: &Observer) {
+    let tables = reloader.tables();
+    observer.metrics.certificates(move || {
+        let ends = tables.load().tls.expiries().into_iter();
+        ends.map(|Expiry { name, not_after, broken }| CertificateEnd { name, not_after, broken }).collect()
+    });
 }
 
 /// Follows the files that the table in force is made from and that are live without a reload.
@@ -208,7 +222,8 @@ fn engine(
     threads: usize,
 ) -> Result<Arc<Engine>, StartError> {
     let made = catch_unwind(AssertUnwindSafe(|| {
-        Engine::new(reloader.tables(), Arc::clone(observer), Resolver::new(&table.server), threads)
+        let (resolver, challenges) = (Resolver::new(&table.server), Arc::new(Challenges::default()));
+        Engine::new(reloader.tables(), Arc::clone(observer), resolver, challenges, threads)
     }));
     made.map_err(|panic| {
         let text = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());

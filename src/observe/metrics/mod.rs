@@ -7,6 +7,7 @@
 mod chain;
 mod families;
 mod series;
+mod tls;
 
 use std::collections::HashMap;
 use std::sync::atomic::Ordering;
@@ -19,8 +20,10 @@ use prometheus::{IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Registry, Tex
 use super::event::RequestEnd;
 use super::live::Live;
 use families::{Families, counter, counters, gauge, gauges};
+use tls::TlsFamilies;
 
 pub use series::{RouteSeries, UpstreamSeries};
+pub use tls::CertificateEnd;
 
 /// What `build_info` says of Pingora; a test holds it to `Cargo.toml`.
 const PINGORA: &str = "0.9.1";
@@ -46,6 +49,7 @@ pub struct Metrics {
     config: ConfigFamilies,
     live: Arc<Live>,
     gauges: LiveFamilies,
+    tls: TlsFamilies,
     judge: OnceLock<Judging>,
     /// Held while families change that only make sense together, and while they are read.
     consistent: Mutex<()>,
@@ -71,6 +75,7 @@ impl Metrics {
             upstreams: RwLock::default(),
             config: ConfigFamilies::register(&registry)?,
             gauges: LiveFamilies::register(&registry)?,
+            tls: TlsFamilies::register(&registry)?,
             judge: OnceLock::new(),
             consistent: Mutex::new(()),
             live,
@@ -144,6 +149,21 @@ impl Metrics {
         self.config.reload(outcome, generation, sha256);
     }
 
+    /// A TLS handshake with a client ended: `full`, `resumed` or `failed`.
+    pub fn tls_handshake(&self, listener: &str, outcome: &'static str) {
+        self.tls.handshake(listener, outcome);
+    }
+
+    /// A connection was ended because of its PROXY header.
+    pub fn proxy_header_refused(&self, listener: &str) {
+        self.tls.proxy_header_refused(listener);
+    }
+
+    /// Who knows which certificates there are; asked when somebody reads the metrics.
+    pub fn certificates(&self, source: impl Fn() -> Vec<CertificateEnd> + Send + Sync + 'static) {
+        self.tls.ask(Box::new(source));
+    }
+
     /// Who knows which endpoints there are, and which may be chosen; asked at every reading.
     pub fn judge_by(&self, judge: Judge) {
         // A second one would have nothing else to say.
@@ -173,6 +193,7 @@ impl Metrics {
     pub fn render(&self) -> String {
         let _consistent = self.consistent.lock();
         self.gauges.read(&self.live);
+        self.tls.read();
         self.read_endpoints();
         let mut text = String::new();
         if let Err(error) = TextEncoder::new().encode_utf8(&self.registry.gather(), &mut text) {
