@@ -16,9 +16,11 @@ mod support;
 mod admin;
 #[path = "../architecture.rs"]
 mod architecture;
+mod compression;
 mod cors;
 mod documents;
 mod explain;
+mod files;
 mod fixtures;
 mod grpc;
 mod forwarding;
@@ -42,3 +44,4 @@ mod tls;
 mod to_https;
 mod upstream_http2;
 mod upstream_tls;
+mod upstreams;
