@@ -246,7 +246,8 @@ impl ProxyHttp for Gateway {
         ctx.bytes_in += length(body.as_ref());
         if ctx.is_too_large() {
             ctx.failure = Some(failure::BODY_TOO_LARGE);
-            return Err(Error::explain(ErrorType::HTTPStatus(413), "the request's body is too large"));
+            // As the client's fault: any other error here Pingora keeps to itself when the upstream speaks HTTP/2.
+            return Err(Error::explain(ErrorType::HTTPStatus(413), "the request's body is too large").into_down());
         }
         if end && let Some(downstream) = &ctx.downstream {
             downstream.body_read();

@@ -3,10 +3,11 @@
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use crate::support::frames::{DATA, END_STREAM, Frames, RST_STREAM};
 use crate::support::origin::After;
 use crate::support::process::run;
 use crate::support::wait::{eventually, gate};
-use crate::support::{Config, Edge, Origin, Request};
+use crate::support::{Config, Edge, Origin, PATIENCE, Request};
 
 /// A minute is longer than any of these tests: what is used up stays used up.
 const ROUTES: &str = r#"
@@ -173,6 +174,47 @@ fn a_body_that_grows_too_large_is_cut_and_the_upstream_never_gets_its_end() {
     assert!(!origin.request_for("/small").complete, "a request that is cut must not look whole");
     let within = edge.call(&Request::new("POST", "/small").body("x"));
     assert_eq!(within.status, 200, "and the next request is not harmed by it");
+}
+
+/// Pingora hears of it elsewhere when the upstream speaks HTTP/2.
+#[test]
+fn a_body_that_grows_too_large_for_an_upstream_of_http2_is_cut_as_soon() {
+    let (sender, ended) = std::sync::mpsc::channel();
+    let sender = std::sync::Mutex::new(sender);
+    let upstream = Frames::start(move |peer, stream, _| {
+        let mut whole = false;
+        while let Some((kind, flags, of, _)) = peer.next() {
+            whole |= kind == DATA && flags & END_STREAM != 0;
+            if kind == RST_STREAM && of == stream {
+                break;
+            }
+        }
+        let _ = sender.lock().unwrap().send(whole);
+        After::Close
+    });
+    let edge = Config::new(
+        r#"
+        upstreams:
+          clear: { scheme: h2c, endpoints: [{ address: "{upstream}" }] }
+        projects:
+          demo:
+            upstream_policy: open
+            environments:
+              production:
+                routes:
+                  - { prefix: /, upstream: clear, auth: none, limits: { body: 1KiB } }
+        "#,
+    )
+    .value("upstream", &upstream.authority())
+    .start();
+    let began = Instant::now();
+    let mut wire = edge.connect();
+    wire.send("POST /small HTTP/1.1\r\nhost: demo.test\r\ntransfer-encoding: chunked\r\n\r\n");
+    wire.send(format!("400\r\n{}\r\n1\r\nx\r\n0\r\n\r\n", "x".repeat(0x400)));
+    wire.response_to("POST").expect_error(413, "body_too_large");
+    assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
+    let whole = ended.recv_timeout(PATIENCE).expect("the upstream is told");
+    assert!(!whole, "a request that is cut must not look whole");
 }
 
 #[test]
