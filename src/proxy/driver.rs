@@ -44,7 +44,7 @@ const LAST_WORDS: Duration = Duration::from_secs(1);
 /// Serves one connection to its end.
 pub async fn serve(connection: Arc<Connection>, engine: Arc<Engine>) {
     if connection.listener.h2c {
-        match http2::detect(&connection).await {
+        match http2::detect(&connection, &engine).await {
             Spoken::Http1 => {}
             Spoken::Http2 => return http2::serve(connection, engine).await,
             Spoken::Nothing => return,

@@ -53,7 +53,7 @@ pub async fn serve(connection: Arc<Connection>, engine: Arc<Engine>) {
     let flood = Arc::new(OnceLock::new());
     let mut timer = pin!(sleep_until(Instant::now() + connection.listener.headers_timeout));
     let carrier = Carrier::new(Arc::clone(&connection), Arc::clone(&flood));
-    let Some(codec) = begin(&connection, carrier, timer.as_mut()).await else { return };
+    let Some(codec) = begin(&connection, &engine, carrier, timer.as_mut()).await else { return };
     let streams = Streams::new();
     let serving = Serving { connection: &connection, engine: &engine, streams, flood, codec, end: End::Open };
     serving.run(timer.as_mut()).await;
@@ -61,8 +61,13 @@ pub async fn serve(connection: Arc<Connection>, engine: Arc<Engine>) {
     close(&connection, timer, true).await;
 }
 
-/// Settings and preface, in `headers_timeout`.
-async fn begin(connection: &Connection, carrier: Carrier, mut timer: Pin<&mut Sleep>) -> Option<Codec<Carrier, Bytes>> {
+/// Settings and preface, in `headers_timeout`; a drain does not wait for them.
+async fn begin(
+    connection: &Connection,
+    engine: &Engine,
+    carrier: Carrier,
+    mut timer: Pin<&mut Sleep>,
+) -> Option<Codec<Carrier, Bytes>> {
     let deadline = Instant::now() + connection.listener.headers_timeout;
     let mut handshake = pin!(options(connection.listener.head_limits.max_head).handshake(carrier));
     poll_fn(|cx| {
@@ -70,7 +75,8 @@ async fn begin(connection: &Connection, carrier: Carrier, mut timer: Pin<&mut Sl
         if let Poll::Ready(codec) = handshake.as_mut().poll(cx) {
             return Poll::Ready(codec.ok());
         }
-        let over = connection.is_cut() || poll_expired(timer.as_mut(), deadline, cx);
+        let ends = connection.is_cut() || engine.live().is_draining();
+        let over = ends || poll_expired(timer.as_mut(), deadline, cx);
         if over { Poll::Ready(None) } else { Poll::Pending }
     })
     .await

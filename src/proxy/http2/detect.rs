@@ -11,6 +11,7 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::policy::http2::PREFACE;
 use crate::proxy::connection::Connection;
+use crate::proxy::engine::Engine;
 
 /// What a client speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,12 +20,12 @@ pub enum Spoken {
     Http1,
     /// HTTP/2.
     Http2,
-    /// Nothing, for too long.
+    /// Nothing, for too long or until the drain.
     Nothing,
 }
 
 /// Waits for the bytes that tell; they stay in the connection's input.
-pub async fn detect(connection: &Connection) -> Spoken {
+pub async fn detect(connection: &Connection, engine: &Engine) -> Spoken {
     let mut patience = pin!(sleep_until(Instant::now() + connection.listener.headers_timeout));
     poll_fn(|cx| {
         let mut wire = connection.wire();
@@ -40,7 +41,8 @@ pub async fn detect(connection: &Connection) -> Spoken {
                 Poll::Pending => break,
             }
         }
-        let over = connection.is_cut() || patience.as_mut().poll(cx).is_ready();
+        let goes_home = wire.input.is_empty() && engine.live().is_draining();
+        let over = goes_home || connection.is_cut() || patience.as_mut().poll(cx).is_ready();
         if over { Poll::Ready(Spoken::Nothing) } else { Poll::Pending }
     })
     .await

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use super::{config, fresh, rig};
 use crate::support::h2::*;
 use crate::support::origin::After;
+use crate::support::tls::{Authority, TlsClient};
 use crate::support::{Config, Origin, PATIENCE, Request, Wire, eventually, gate};
 
 #[test]
@@ -130,6 +131,25 @@ fn an_idle_proxy_stops_at_once_even_if_its_clients_do_not_answer() {
     client.polite = false;
     assert_eq!(client.get("/local").status, 200);
     edge.process.signal("TERM");
+    let (status, took) = edge.process.wait(PATIENCE);
+    assert_eq!(status.code(), Some(0));
+    assert!(took < Duration::from_secs(4), "{took:?}");
+}
+
+#[test]
+fn clients_that_have_said_nothing_yet_go_home_with_the_drain() {
+    let (origin, authority) = (Origin::start(), Authority::default());
+    let pem = authority.server(&["demo.test"]);
+    let client = TlsClient::trusting(&authority).offering(&["h2"]);
+    let keys = "headers_timeout: 1m, tls: { certificates: [{ cert: edge.crt, key: edge.key }] }";
+    let config = config(&origin).listener("h2c: true, headers_timeout: 1m").secured_by(keys, client);
+    let edge = config.file("edge.crt", &pem.cert).file("edge.key", &pem.key).start();
+    let mut silent = edge.connect();
+    let mut agreed = edge.try_secured("demo.test").expect("a handshake");
+    eventually("both connections", || (edge.status()["connections"] == 2).then_some(()));
+    edge.process.signal("TERM");
+    assert!(silent.closed() < Duration::from_secs(4));
+    assert!(agreed.closed() < Duration::from_secs(4));
     let (status, took) = edge.process.wait(PATIENCE);
     assert_eq!(status.code(), Some(0));
     assert!(took < Duration::from_secs(4), "{took:?}");
