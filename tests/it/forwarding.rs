@@ -85,6 +85,17 @@ fn strangers_cannot_say_where_they_come_from() {
     assert_eq!(rig.strict.logged("/plain/spoof")["client_ip"], "127.0.0.1");
 }
 
+/// Whoever bans addresses by the log must not be led to ban the proxy in front.
+#[test]
+fn a_refused_request_is_recorded_with_the_address_that_the_trusted_proxy_names() {
+    let rig = rig();
+    for (edge, expected) in [(&rig.behind, "203.0.113.9"), (&rig.strict, "127.0.0.1")] {
+        let request = Request::new("TRACE", "/plain/refused").header("x-forwarded-for", "203.0.113.9");
+        assert_eq!(edge.call(&request).status, 405);
+        assert_eq!(edge.logged("/plain/refused")["client_ip"], expected);
+    }
+}
+
 #[test]
 fn a_trusted_proxy_speaks_in_either_language() {
     let rig = rig();
