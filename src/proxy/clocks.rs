@@ -79,9 +79,10 @@ impl Clocks {
         self.upstream_due = Some((Instant::now() + self.timeouts.idle, Silence::Idle));
     }
 
-    /// Nothing is expected of the upstream (any more).
+    /// Nothing is expected of the upstream (any more); what is left of the body is the client's turn from now on.
     pub fn expect_nothing(&mut self) {
         self.upstream_due = None;
+        self.read_stalled = self.read_stalled.map(|_| Instant::now());
     }
 
     /// From here on the bytes belong to another protocol, in both directions.
@@ -122,6 +123,9 @@ impl Clocks {
         let client = self.read_stalled.map(|since| (since + self.timeouts.send, Fault::BodyLate));
         let upstream = self.upstream_due.map(|(due, silence)| (due, Fault::UpstreamSilent(silence)));
         match (client, upstream) {
+            // Where both sides speak at the same time (gRPC), a client that is being answered may listen for as long as
+            // it likes. When both are silent it is the one whose half is not over.
+            (Some((_, late)), Some((due, Fault::UpstreamSilent(Silence::Idle)))) => Some((due, late)),
             (Some(client), Some(upstream)) => Some(if client.0 <= upstream.0 { client } else { upstream }),
             (one, other) => one.or(other),
         }
@@ -205,6 +209,24 @@ mod tests {
         assert_eq!(clocks.next_due(), Some((due, Fault::UpstreamSilent(Silence::Sending))));
         clocks.nothing_read();
         assert_eq!(clocks.next_due(), Some((Instant::now() + waits.send, Fault::BodyLate)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_is_being_answered_may_be_silent_but_not_once_the_answer_is_over() {
+        let (mut clocks, waits) = clocks();
+        let due = |clocks: &Clocks| clocks.next_due().map(|(due, fault)| (due - Instant::now(), fault));
+        clocks.nothing_read();
+        for _ in 0..3 {
+            clocks.heard_upstream();
+            clocks.nothing_read();
+            assert_eq!(due(&clocks), Some((waits.idle, Fault::BodyLate)), "both are silent");
+            advance(waits.send).await;
+        }
+        clocks.expect_nothing();
+        assert_eq!(due(&clocks), Some((waits.send, Fault::BodyLate)));
+        clocks.body_read();
+        clocks.heard_upstream();
+        assert_eq!(due(&clocks), Some((waits.idle, Fault::UpstreamSilent(Silence::Idle))));
     }
 
     #[tokio::test(start_paused = true)]

@@ -183,6 +183,34 @@ fn a_body_that_does_not_come_is_408() {
     assert_eq!(rig.edge.logged("/short/late")["end"], "timeout");
 }
 
+/// As with a stream of gRPC in both directions whose client listens for a while.
+#[test]
+fn a_client_that_has_nothing_to_say_while_it_is_answered_is_not_cut() {
+    let rig = fresh();
+    let (key, gate) = gate();
+    rig.origin.on("/short/both", move |exchange| {
+        exchange.send("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n");
+        trickle(exchange, &gate, &["1\r\na\r\n"; 6]);
+        exchange.read_body();
+        exchange.send("0\r\n\r\n");
+        After::Keep
+    });
+    let mut client = H2::connect(rig.edge.data);
+    let stream = client.request("POST", "/short/both", &[], false);
+    client.data(stream, b"listen", false);
+    let mut next = Instant::now();
+    for count in 1..=6 {
+        // Half of the route's `timeouts.send` apart.
+        next += Duration::from_millis(500);
+        eventually("its time", || (Instant::now() >= next).then_some(()));
+        key.open();
+        let come = client.until(|client| (client.answers.get(&stream)?.body.len() == count).then_some(()));
+        assert!(come.is_some(), "piece {count}: {:?}", client.answers);
+    }
+    client.data(stream, b"", true);
+    assert_eq!(client.answer(stream).end, Some(End::Clean));
+}
+
 #[test]
 fn a_client_that_does_not_read_is_cut_and_so_is_its_upstream() {
     let rig = fresh();
