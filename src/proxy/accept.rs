@@ -61,12 +61,13 @@ enum Refused {
 }
 
 async fn enter(connection: &Connection, engine: &Engine) -> Result<(), Refused> {
-    let source = match connection.listener.proxy_protocol {
-        true => proxy_header(connection, engine).await?,
-        false => None,
-    };
-    let mut entry = Entry { source, ..Entry::default() };
+    if connection.listener.proxy_protocol
+        && let Some(source) = proxy_header(connection, engine).await?
+    {
+        connection.comes_from(source);
+    }
     if connection.is_tls() {
+        let mut entry = Entry::default();
         let deadline = Instant::now() + connection.listener.headers_timeout;
         first_bytes(connection, engine, deadline).await?;
         let stream = handshake(connection, engine, deadline).await?;
@@ -76,8 +77,8 @@ async fn enter(connection: &Connection, engine: &Engine) -> Result<(), Refused> 
         let outcome = if resumed { "resumed" } else { "full" };
         engine.observer().metrics.tls_handshake(&connection.listener.name, outcome);
         connection.wire().give_back(Transport::Tls(Box::new(stream)));
+        connection.enter(entry);
     }
-    connection.enter(entry);
     Ok(())
 }
 

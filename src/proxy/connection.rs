@@ -42,6 +42,8 @@ pub struct Connection {
     /// The listener that accepted it.
     pub listener: Arc<ListenerInfo>,
     socket_peer: SocketAddr,
+    /// Who connected to the proxy in front, as its PROXY header says.
+    source: OnceLock<SocketAddr>,
     entry: OnceLock<Entry>,
     fd: RawFd,
     cut: AtomicBool,
@@ -51,8 +53,6 @@ pub struct Connection {
 /// What became known of a connection before its first request.
 #[derive(Debug, Default)]
 pub struct Entry {
-    /// Who connected to the proxy in front, as its PROXY header says.
-    pub source: Option<SocketAddr>,
     /// The client wants HTTP/2 (ALPN).
     pub http2: bool,
     /// What the client showed and the listener verified.
@@ -94,6 +94,7 @@ impl Connection {
         Arc::new(Self {
             listener,
             socket_peer: peer,
+            source: OnceLock::new(),
             entry: OnceLock::new(),
             fd,
             cut: AtomicBool::new(false),
@@ -112,6 +113,11 @@ impl Connection {
         })
     }
 
+    /// Remembers whom the proxy in front speaks for, so that already a failed handshake is theirs; once.
+    pub fn comes_from(&self, source: SocketAddr) {
+        let _ = self.source.set(source);
+    }
+
     /// Remembers what became known before the first request; once.
     pub fn enter(&self, entry: Entry) {
         let _ = self.entry.set(entry);
@@ -119,7 +125,7 @@ impl Connection {
 
     /// The other end: the socket's, or whom the proxy in front speaks for.
     pub fn peer(&self) -> SocketAddr {
-        self.entry.get().and_then(|entry| entry.source).unwrap_or(self.socket_peer)
+        *self.source.get().unwrap_or(&self.socket_peer)
     }
 
     /// Whether it is TLS.

@@ -140,6 +140,10 @@ fn the_header_comes_before_tls() {
         assert_eq!(edge.logged(target)["client_ip"], "203.0.113.9");
         assert_eq!(origin.request_for(target).header("x-forwarded-proto"), Some("https"));
     }
+    let mut clear = Wire::connect(edge.secured.unwrap());
+    clear.send([V1, &Request::get("/clear").bytes()].concat());
+    assert_eq!(clear.response().status, 400);
+    assert_eq!(edge.logged("/clear")["client_ip"], "203.0.113.9", "also before TLS has begun");
     assert!(client.connect(edge.secured.unwrap(), "a.test").is_err(), "TLS without a header");
     let mut plain: Wire = edge.connect();
     plain.send(Request::get("/plain").bytes());
