@@ -42,8 +42,9 @@ const RESETS: Budget = Budget { most: 200, per_second: 20 };
 const WITH_A_REQUEST: u32 = 8;
 /// Frames that a data frame of ours may be answered with: an update of each window, and one for good measure.
 const WITH_OUR_DATA: u32 = 3;
-/// A data frame of ours below this was made small by a client that opens its window byte by byte.
-const REAL_DATA: u32 = 32;
+/// A data frame of ours below this was made small by a client that opens its window byte by byte: it would not hold the
+/// smallest message of gRPC.
+const REAL_DATA: u32 = 5;
 /// What a reset costs; a request pays 1 back.
 const RESET_COST: u32 = 2;
 /// Settings cost more than other frames: they are answered, and change every stream.

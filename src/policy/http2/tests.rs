@@ -154,6 +154,18 @@ fn a_window_that_is_opened_byte_by_byte_comes_to_an_end() {
     assert!(dribble.is_some());
 }
 
+/// Clients of gRPC measure the path with a PING for what they receive, once in a round trip, and that may be short.
+#[test]
+fn a_stream_of_small_messages_may_be_measured() {
+    let mut meter = meter();
+    for _ in 0..100_000 {
+        assert_eq!(meter.sent(&frame(0, 0, &[0, 0, 0, 0, 0])), None, "an empty message");
+        for kind in [6, 8] {
+            assert_eq!(meter.received(&frame(kind, 0, &[0; 8]), Duration::ZERO), None);
+        }
+    }
+}
+
 #[test]
 fn time_pays_for_a_client_that_only_keeps_in_touch() {
     let mut meter = meter();
