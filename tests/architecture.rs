@@ -18,7 +18,7 @@ const WORDS: [(&str, &[&str]); 8] = [
 ];
 
 /// The other floors: what each may import beside itself and the words.
-const FLOORS: [(&str, &[&str]); 10] = [
+const FLOORS: [(&str, &[&str]); 11] = [
     ("config", &[]),
     ("policy", &[]),
     ("tls", &[]),
@@ -26,9 +26,10 @@ const FLOORS: [(&str, &[&str]); 10] = [
     ("table", &["config", "policy", "tls"]),
     ("reload", &["table", "config", "policy"]),
     ("proxy", &["table", "policy", "tls"]),
-    ("admin", &["reload", "table", "config", "policy"]),
-    ("server", &["admin", "reload", "proxy", "table", "config", "policy", "tls", "demo"]),
-    ("cli", &["server", "admin", "reload", "proxy", "table", "config", "policy", "tls", "demo"]),
+    ("acme", &["table", "tls"]),
+    ("admin", &["reload", "acme", "table", "config", "policy"]),
+    ("server", &["admin", "acme", "reload", "proxy", "table", "config", "policy", "tls", "demo"]),
+    ("cli", &["server", "admin", "acme", "reload", "proxy", "table", "config", "policy", "tls", "demo"]),
 ];
 
 /// Whether `module` stands where it may import `import`; `None`: it has no floor yet.

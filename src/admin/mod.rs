@@ -48,6 +48,8 @@ pub struct Parts {
     pub listeners: Vec<(String, SocketAddr)>,
     /// When the process started.
     pub started_at: UnixMillis,
+    /// How the hosts stand whose certificates are obtained; `None`: nobody obtains any.
+    pub acme: Option<Arc<crate::acme::Status>>,
 }
 
 /// Why there is no admin listener.

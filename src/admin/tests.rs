@@ -62,8 +62,14 @@ impl Bench {
         let token = AdminToken::open(&dir.path().join("state")).unwrap();
         let clear = token.expose().to_owned();
         let listeners = vec![("http".to_owned(), "127.0.0.1:8080".parse().unwrap())];
-        let parts =
-            Parts { reloader, observer: Arc::clone(&observer), token, listeners, started_at: 1_795_290_358_123 };
+        let parts = Parts {
+            reloader,
+            observer: Arc::clone(&observer),
+            token,
+            listeners,
+            started_at: 1_795_290_358_123,
+            acme: None,
+        };
         let admin = start_with(bind("127.0.0.1:0".parse().unwrap()).unwrap(), parts, patience).unwrap();
         Self { _dir: dir, config: path, token: clear, observer, admin }
     }

@@ -65,6 +65,8 @@ pub struct Reloader {
     /// Tables that requests may still hold: dropped here, so that no request pays for freeing one.
     retired: Mutex<Vec<Arc<Table>>>,
     observer: OnceLock<Arc<Observer>>,
+    /// Who wants to know that there is another table.
+    followers: Mutex<Vec<Box<dyn Fn() + Send + Sync>>>,
     /// When the last load began.
     began: Mutex<Instant>,
     /// How many have asked, ever.
@@ -117,6 +119,7 @@ impl Reloader {
             seen: Mutex::new((candidate.watched, candidate.fingerprint)),
             retired: Mutex::default(),
             observer: OnceLock::new(),
+            followers: Mutex::default(),
             began: Mutex::new(begun),
             asked: AtomicU64::new(0),
             answered: Mutex::new(0),
@@ -133,6 +136,11 @@ impl Reloader {
         observer.metrics.reload(Outcome::Applied.as_str(), table.generation, &table.sha256);
         // A second observer would have nothing to observe that the first does not.
         let _ = self.observer.set(observer);
+    }
+
+    /// From now on `follower` is called whenever another table is in force. It must not block.
+    pub fn when_published(&self, follower: impl Fn() + Send + Sync + 'static) {
+        self.followers.lock().push(Box::new(follower));
     }
 
     /// The table in force.
@@ -254,6 +262,7 @@ impl Reloader {
         let table = Arc::new(table);
         self.table.store(Arc::clone(&table));
         self.retired.lock().push(Arc::clone(old));
+        self.followers.lock().iter().for_each(|follower| follower());
         if let Some(observer) = self.observer.get()
             && table.logging != old.logging
         {

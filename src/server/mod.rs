@@ -14,6 +14,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use crate::acme;
 use crate::admin::token::{AdminToken, TokenError};
 use crate::admin::{self, Parts};
 use crate::clock;
@@ -25,6 +26,7 @@ use crate::proxy::{self, Engine, Listening, Resolver, Workers};
 use crate::reload::watch::Watch;
 use crate::reload::{self, Environment, Failure, Reloader, Trigger};
 use crate::table::Table;
+use crate::tls::{Certificates, Challenges};
 
 use process::PidFile;
 use stop::{Asked, Signals};
@@ -109,6 +111,7 @@ struct Running {
     listening: Listening,
     admin: Option<admin::Running>,
     _watch: Option<Watch>,
+    _acme: Option<acme::Running>,
     workers: Arc<Workers>,
     observer: Arc<Observer>,
     _pid: Option<PidFile>,
@@ -141,6 +144,8 @@ fn start(source: &Source, reloader: &Arc<Reloader>, table: &Table) -> Result<Run
     let pid = writable(source, table)?;
     reloader.observe(Arc::clone(&observer));
     let threads = table.server.threads.unwrap_or_else(cores);
+    let (certificates, challenges) = (Arc::<Certificates>::default(), Arc::<Challenges>::default());
+    let acme = acme(source, reloader, &observer, &certificates, &challenges);
     let workers = Arc::new(Workers::start(threads).map_err(StartError::System)?);
     let engine = engine(reloader, &observer, table, threads)?;
     let addresses: Vec<(String, SocketAddr)> =
@@ -153,7 +158,8 @@ fn start(source: &Source, reloader: &Arc<Reloader>, table: &Table) -> Result<Run
     let admin = match admin.zip(token) {
         Some((listener, token)) => {
             let (reloader, observer) = (Arc::clone(reloader), Arc::clone(&observer));
-            let parts = Parts { reloader, observer, token, listeners: addresses, started_at };
+            let acme = acme.as_ref().map(acme::Prepared::status);
+            let parts = Parts { reloader, observer, token, listeners: addresses, started_at, acme };
             Some(admin::start(listener, parts).map_err(StartError::System)?)
         }
         None => None,
@@ -162,7 +168,30 @@ fn start(source: &Source, reloader: &Arc<Reloader>, table: &Table) -> Result<Run
         Source::File(_) => Some(Watch::start(Arc::clone(reloader)).map_err(StartError::System)?),
         Source::QuickStart { .. } => None,
     };
-    Ok(Running { listening, admin, _watch: watch, workers, observer, _pid: pid })
+    let acme = acme.map(acme::Prepared::start).transpose().map_err(StartError::System)?;
+    Ok(Running { listening, admin, _watch: watch, _acme: acme, workers, observer, _pid: pid })
+}
+
+/// Certificates that were obtained are served before anything listens. A quick start, which writes nowhere, obtains none.
+fn acme(
+    source: &Source,
+    reloader: &Arc<Reloader>,
+    observer: &Arc<Observer>,
+    certificates: &Arc<Certificates>,
+    challenges: &Arc<Challenges>,
+) -> Option<acme::Prepared> {
+    if matches!(source, Source::QuickStart { .. }) {
+        return None;
+    }
+    let prepared = acme::prepare(acme::Parts {
+        tables: reloader.tables(),
+        certificates: Arc::clone(certificates),
+        challenges: Arc::clone(challenges),
+        observer: Arc::clone(observer),
+    });
+    let changed = prepared.changed();
+    reloader.when_published(move || changed.notify_one());
+    Some(prepared)
 }
 
 /// The admin listener's token: from the state directory, or, where nothing may be written, one for this run.

@@ -6,6 +6,7 @@
 //!
 //! Invariants: with an error there is no table, so nothing half-built is ever served; no message holds a secret.
 
+mod acme;
 mod ca;
 mod clients;
 mod environments;
@@ -57,6 +58,8 @@ pub fn compile(model: Model, sources: &Sources, stamp: Stamp, previous: Option<&
     let mut upstreams = upstreams::Upstreams::of(&model.upstreams, &hosts, &internal, previous, &mut problems);
     let (projects, routes) = projects(&model, &clients, &mut upstreams, &FileNames::of(sources), &mut problems);
     upstreams.report_use(&mut problems);
+    let started_with = started_with(&model, previous);
+    let acme = acme::compile(&model, &started_with.admin.state_dir, &mut problems);
     problems.sort_by_key(|problem| problem.at);
     if problems.iter().any(Diagnostic::is_error) {
         return Compiled { table: None, diagnostics: problems };
@@ -64,7 +67,6 @@ pub fn compile(model: Model, sources: &Sources, stamp: Stamp, previous: Option<&
     let upstreams = upstreams.into_list();
     let mut matcher = Matcher::new(projects);
     hosts.hand_over(&mut matcher);
-    let started_with = started_with(&model, previous);
     let table = Table {
         generation: stamp.generation,
         sha256: hex::encode(stamp.sha256),
@@ -75,6 +77,7 @@ pub fn compile(model: Model, sources: &Sources, stamp: Stamp, previous: Option<&
         server: model.server,
         logging: model.logging,
         listeners: model.listeners,
+        acme,
         admin: model.admin,
         tokens_dir: model.tokens_dir,
         clients: clients.lookup,
