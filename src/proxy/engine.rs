@@ -17,6 +17,7 @@ use crate::observe::Observer;
 use crate::observe::live::Live;
 use crate::observe::metrics::RouteSeries;
 use crate::table::{Route, Table};
+use crate::tls::Challenges;
 
 /// Where the table in force is found.
 pub type Tables = Arc<ArcSwap<Table>>;
@@ -40,6 +41,8 @@ pub struct Shared {
     observer: Arc<Observer>,
     /// Who chooses.
     pub peers: Peers,
+    /// What a CA asks for.
+    pub challenges: Arc<Challenges>,
 }
 
 impl Shared {
@@ -86,14 +89,20 @@ impl Shared {
 
 impl Engine {
     /// Builds the engine for `workers` threads.
-    pub fn new(tables: Tables, observer: Arc<Observer>, resolver: Resolver, workers: usize) -> Arc<Self> {
+    pub fn new(
+        tables: Tables,
+        observer: Arc<Observer>,
+        resolver: Resolver,
+        challenges: Arc<Challenges>,
+        workers: usize,
+    ) -> Arc<Self> {
         let conf = ServerConf {
             threads: workers,
             upstream_keepalive_pool_size: POOL,
             max_retries: TRIES,
             ..ServerConf::default()
         };
-        let shared = Arc::new(Shared { tables, observer, peers: Peers::new(Arc::new(resolver)) });
+        let shared = Arc::new(Shared { tables, observer, peers: Peers::new(Arc::new(resolver)), challenges });
         let mut http = HttpProxy::new(Gateway(Arc::clone(&shared)), Arc::new(conf));
         http.handle_init_modules();
         // CONNECT is refused by the request gate, in our own words; Pingora would answer before any phase of ours.

@@ -56,6 +56,11 @@ impl ProxyHttp for Gateway {
         if self.0.live().is_draining() {
             session.set_keepalive(None);
         }
+        if let Some(text) = self.0.challenges.answer(session.req_header().uri.path()) {
+            ctx.answering();
+            let answer = Answer { status: 200, headers: Vec::new(), body: Bytes::copy_from_slice(text.as_bytes()) };
+            return answer.send(session).await.map(|()| true);
+        }
         let step = {
             let view = view(session.req_header(), &connection)?;
             let (decision, canonical) = ctx.table.decide(&view, clock::unix_millis(), &mut NoTrace);

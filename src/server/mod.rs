@@ -147,7 +147,7 @@ fn start(source: &Source, reloader: &Arc<Reloader>, table: &Table) -> Result<Run
     let (certificates, challenges) = (Arc::<Certificates>::default(), Arc::<Challenges>::default());
     let acme = acme(source, reloader, &observer, &certificates, &challenges);
     let workers = Arc::new(Workers::start(threads).map_err(StartError::System)?);
-    let engine = engine(reloader, &observer, table, threads)?;
+    let engine = engine(reloader, &observer, table, &challenges, threads)?;
     let addresses: Vec<(String, SocketAddr)> =
         bound.iter().map(|bound| (bound.name().to_owned(), bound.address)).collect();
     let admin_address = admin.as_ref().and_then(|admin| admin.local_addr().ok());
@@ -221,10 +221,17 @@ fn engine(
     reloader: &Arc<Reloader>,
     observer: &Arc<Observer>,
     table: &Table,
+    challenges: &Arc<Challenges>,
     threads: usize,
 ) -> Result<Arc<Engine>, StartError> {
     let made = catch_unwind(AssertUnwindSafe(|| {
-        Engine::new(reloader.tables(), Arc::clone(observer), Resolver::new(&table.server), threads)
+        Engine::new(
+            reloader.tables(),
+            Arc::clone(observer),
+            Resolver::new(&table.server),
+            Arc::clone(challenges),
+            threads,
+        )
     }));
     made.map_err(|panic| {
         let text = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());

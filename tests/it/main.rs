@@ -13,6 +13,7 @@
 
 mod support;
 
+mod acme;
 mod admin;
 #[path = "../architecture.rs"]
 mod architecture;
@@ -23,6 +24,7 @@ mod http_cases;
 mod lifecycle;
 mod logs;
 mod real;
+mod recipes;
 mod reload;
 mod routing;
 mod signing;

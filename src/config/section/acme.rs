@@ -55,7 +55,7 @@ fn hosts(decoder: &mut Decoder<'_, '_>, fields: &Fields<'_, '_>, at: Pos) -> Opt
     for host in &hosts {
         match first.get(host.value.as_str()) {
             Some(earlier) => decoder.note(
-                Diagnostic::error("duplicate_host", host.at, format!("{} is listed twice", shown(host)))
+                Diagnostic::error("acme_duplicate_host", host.at, format!("{} is listed twice", shown(host)))
                     .hint("remove one of the two: there is one certificate for each host")
                     .related(*earlier, "first listed here"),
             ),
