@@ -100,9 +100,10 @@ impl RunningPebble {
         self.count("accounts in memory")
     }
 
-    /// Requests whose nonce it has refused.
+    /// Requests that it has refused for their nonce alone: what was begun, and begun again, beyond what was done.
     pub fn refused_nonces(&self) -> usize {
-        self.count("anti-replay nonce")
+        let begun = ["POST /order-plz", "POST /finalize-order/", "POST /certZ/"].map(|request| self.count(request));
+        begun.iter().sum::<usize>().saturating_sub(3 * self.orders())
     }
 }
 
