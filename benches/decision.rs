@@ -72,7 +72,16 @@ fn headers() -> HeaderMap {
 
 fn view<'a>(method: &'a Method, target: &'a str, headers: &'a HeaderMap) -> RequestView<'a> {
     let peer = IpAddr::V4(Ipv4Addr::LOCALHOST);
-    RequestView { method, target, authority: None, headers, version: Version::HTTP_11, peer, tls: false }
+    RequestView {
+        method,
+        target,
+        authority: None,
+        headers,
+        version: Version::HTTP_11,
+        peer,
+        tls: false,
+        certificate: None,
+    }
 }
 
 const PATH: &str = "/area3/service0/users/7/orders";

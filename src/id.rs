@@ -2,10 +2,20 @@
 
 use std::cell::Cell;
 use std::fmt;
+use std::sync::Arc;
 
 /// The id of one request: in the error answer, the access log and `x-request-id`.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub struct RequestId([u8; 32]);
+#[derive(Clone, PartialEq, Eq)]
+pub struct RequestId(Text);
+
+#[derive(Clone, PartialEq, Eq)]
+enum Text {
+    Fresh([u8; 32]),
+    Given(Arc<str>),
+}
+
+/// The longest id that is taken over from a proxy in front.
+const LONGEST_GIVEN: usize = 128;
 
 impl RequestId {
     /// A fresh one. Each thread walks its own randomly seeded sequence, so no lock and no system call is needed.
@@ -14,12 +24,21 @@ impl RequestId {
         let mut text = [0u8; 32];
         write_hex(&mut text, 0, high);
         write_hex(&mut text, 16, low);
-        Self(text)
+        Self(Text::Fresh(text))
     }
 
-    /// The 32 digits.
+    /// One that somebody else has given; `None`: it is empty, too long, or not visible ASCII alone.
+    pub fn given(text: &str) -> Option<Self> {
+        let fits = !text.is_empty() && text.len() <= LONGEST_GIVEN && text.bytes().all(|byte| byte.is_ascii_graphic());
+        fits.then(|| Self(Text::Given(text.into())))
+    }
+
+    /// A fresh one's 32 digits, or what was given.
     pub fn as_str(&self) -> &str {
-        std::str::from_utf8(&self.0).unwrap_or_default()
+        match &self.0 {
+            Text::Fresh(digits) => std::str::from_utf8(digits).unwrap_or_default(),
+            Text::Given(text) => text,
+        }
     }
 }
 
@@ -74,5 +93,15 @@ mod tests {
         assert_eq!(first.as_str().len(), 32);
         assert!(first.as_str().bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b)));
         assert_ne!(first, second);
+    }
+
+    #[test]
+    fn a_given_id_is_taken_over_if_it_is_sane() {
+        for sane in ["a", "8c5e-1", "{\"odd\":1}", &"x".repeat(128)] {
+            assert_eq!(RequestId::given(sane).unwrap().as_str(), sane);
+        }
+        for wrong in ["", "a b", "a\n", "\u{e4}", "\u{7f}", &"x".repeat(129)] {
+            assert!(RequestId::given(wrong).is_none(), "{wrong:?}");
+        }
     }
 }

@@ -1,7 +1,9 @@
 """The cases: what is asked of a contestant, and what it cost."""
 import json
 import os
+import re
 import subprocess
+import sys
 import time
 from dataclasses import dataclass
 
@@ -22,6 +24,7 @@ class Case:
     also: tuple = ()          # contestants beside countersign and nginx
     routes: int = 0
     realtime: bool = False
+    tls: bool = False         # clients come by TLS
     fresh: bool = False       # a new process each round: memory is measured
 
 
@@ -29,10 +32,11 @@ class Failed(Exception):
     """The run is not worth a figure: a request failed, or a connection was lost."""
 
 
-def wrk(bench, contestant, path, connections, routes=0):
-    """A closed loop of keep-alive requests; CPU of the contestant in the same window."""
-    command = ["wrk", "-t1", f"-c{connections}", f"-d{bench.seconds}s", "-s", os.path.join(HERE, "load.lua"),
-               f"http://127.0.0.1:{contestant.port}{path}", "--", str(routes)]
+def wrk(bench, contestant, path, connections, routes=0, upload=0, headers=()):
+    """A closed loop of requests, kept alive unless a header says otherwise; CPU of the contestant in the same window."""
+    fields = [part for field in headers for part in ("-H", field)]
+    command = ["wrk", "-t1", f"-c{connections}", f"-d{bench.seconds}s", "-s", os.path.join(HERE, "load.lua"), *fields,
+               contestant.url(path), "--", str(routes), str(upload)]
     before = processes.cpu_seconds(contestant.pid)
     done = subprocess.run(command, capture_output=True, text=True, check=True,
                           preexec_fn=processes.placed(processes.LOAD_CORE, False))
@@ -47,6 +51,41 @@ def requests(path, connections, routes=0):
     def run(bench, contestant):
         counted, cpu = wrk(bench, contestant, path, connections, routes)
         return {"cpu_us_per_request": cpu / counted["requests"] * 1e6, "requests_per_s": counted["requests"] / bench.seconds}
+    return run
+
+
+def handshakes(connections):
+    """A connection for each request: what remains of the time is the handshake. wrk never resumes a session."""
+    def run(bench, contestant):
+        counted, cpu = wrk(bench, contestant, "/small", connections, headers=["Connection: close"])
+        return {"cpu_us_per_handshake": cpu / counted["requests"] * 1e6, "handshakes_per_s": counted["requests"] / bench.seconds}
+    return run
+
+
+def multiplexed(connections, streams):
+    """HTTP/2, so many streams at once on each connection."""
+    def run(bench, contestant):
+        command = ["h2load", f"--duration={bench.seconds}", "-t1", f"-c{connections}", f"-m{streams}", "--warm-up-time=0",
+                   contestant.url("/small")]
+        before = processes.cpu_seconds(contestant.pid)
+        done = subprocess.run(command, capture_output=True, text=True, check=True,
+                              preexec_fn=processes.placed(processes.LOAD_CORE, False))
+        cpu = processes.cpu_seconds(contestant.pid) - before
+        told = re.search(r"(\d+) done, (\d+) succeeded, (\d+) failed, (\d+) errored", done.stdout)
+        if not told or "Application protocol: h2" not in done.stdout:
+            raise Failed("h2load says: " + done.stdout[-300:])
+        finished, succeeded = int(told[1]), int(told[2])
+        if not finished or succeeded != finished:
+            raise Failed(f"{succeeded} of {finished} requests succeeded")
+        return {"cpu_us_per_request": cpu / finished * 1e6, "requests_per_s": finished / bench.seconds}
+    return run
+
+
+def uploads(size, connections):
+    def run(bench, contestant):
+        counted, cpu = wrk(bench, contestant, "/up", connections, upload=size)
+        sent = counted["requests"] * size
+        return {"cpu_s_per_gib": cpu / (sent / GIB), "gib_per_s": sent / GIB / bench.seconds}
     return run
 
 
@@ -94,6 +133,16 @@ class Streams:
         self.process.stdout.close()
 
 
+class TlsClients(Streams):
+    """Clients that stay, over TLS."""
+
+    def __init__(self, contestant, count):
+        self.count = count
+        self.process = subprocess.Popen([sys.executable, os.path.join(HERE, "tls_clients.py"), str(contestant.port), str(count)],
+                                        text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                                        preexec_fn=processes.placed(processes.LOAD_CORE, False))
+
+
 def events(streams, micros, size):
     def run(bench, contestant):
         with Streams(bench, "sse", contestant, streams, f"/sse/{micros}/{size}", bench.seconds, realtime=True) as client:
@@ -128,6 +177,21 @@ def idle(count):
     return run
 
 
+def idle_tls(count):
+    """The same over TLS: the client is a Python process that holds the connections open."""
+    def run(bench, contestant):
+        wrk(bench, contestant, "/small", 64)
+        settle()
+        before = processes.pss(contestant.pid)
+        with TlsClients(contestant, count) as clients:
+            clients.opened()
+            settle()
+            held = processes.pss(contestant.pid)
+            clients.end()
+        return {"kib_per_client": max(0, held - before) / 1024 / count}
+    return run
+
+
 def slow_readers(count, size, rate):
     """The most memory held for clients that read a large body slowly."""
     def run(bench, contestant):
@@ -157,10 +221,20 @@ CASES = [
          also=("nginx-log",)),
     Case("body-64k", "64 KiB answers, 16 connections", bodies(64 * 1024, 16), {"cpu_s_per_gib": ("CPU per GiB, s", 0.6)}),
     Case("body-10m", "10 MiB answers, 4 connections", bodies(10 * MIB, 4), {"cpu_s_per_gib": ("CPU per GiB, s", 0.7)}),
+    Case("up-10m", "10 MiB uploads, 4 connections", uploads(10 * MIB, 4), {"cpu_s_per_gib": ("CPU per GiB, s", 0.7)}),
+    Case("tls-small", "as small, over TLS", requests("/small", 64), cpu_per_request(1.6), tls=True),
+    Case("tls-new", "a new TLS connection for each request, 16 at once", handshakes(16),
+         {"cpu_us_per_handshake": ("CPU per handshake, µs", 1.0)}, tls=True),
+    Case("tls-10m", "10 MiB answers over TLS, 4 connections", bodies(10 * MIB, 4), {"cpu_s_per_gib": ("CPU per GiB, s", 1.0)}, tls=True),
+    Case("tls-up-10m", "10 MiB uploads over TLS, 4 connections", uploads(10 * MIB, 4), {"cpu_s_per_gib": ("CPU per GiB, s", 1.0)},
+         tls=True),
+    Case("h2", "200-byte answers over HTTP/2, 8 connections with 16 streams each", multiplexed(8, 16), cpu_per_request(1.6), tls=True),
     Case("sse", "200 event streams, 100 bytes every 50 ms each", events(200, 50_000, 100),
          {"cpu_us_per_event": ("CPU per event, µs", 1.1), "p50_us": ("latency p50, µs", None),
           "p99_us": ("latency p99, µs", None)}, also=("direct",), realtime=True),
-    Case("idle", "2,000 idle keep-alive clients", idle(2000), {"kib_per_client": ("memory per client, KiB", "4 KiB")}, fresh=True),
+    Case("idle", "5,000 idle keep-alive clients", idle(5000), {"kib_per_client": ("memory per client, KiB", "4 KiB")}, fresh=True),
+    Case("tls-idle", "5,000 idle keep-alive clients over TLS", idle_tls(5000), {"kib_per_client": ("memory per client, KiB", "16 KiB")},
+         fresh=True, tls=True),
     Case("slow", "200 slow readers of a 64 MiB body", slow_readers(200, 64 * MIB, 100_000),
          {"kib_per_reader": ("memory per reader, KiB", "64 KiB")}, fresh=True),
     Case("routes-1", "one prefix route", requests("/", 64, 1), cpu_per_request(None), routes=1),

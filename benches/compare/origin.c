@@ -1,5 +1,5 @@
 // origin: the upstream of the comparison. One thread, epoll, next to no work per answer, so that the proxy in front of it is
-// what a run measures. GET only; the end of the path says what to answer, so that any route prefix may stand before it:
+// what a run measures. The body of a POST is thrown away unread by us, then answered like anything else. The end of the path says what to answer, so that any route prefix may stand before it:
 //   …/b/N                 N bytes with a Content-Length, by sendfile
 //   …/sse/MICROS/BYTES    an endless event stream: an event of BYTES every MICROS, stamped with CLOCK_MONOTONIC at its send
 //   anything else         200 bytes of JSON
@@ -25,6 +25,7 @@ struct peer {
     size_t have;             // bytes of the request head so far
     off_t at;                // of the body
     size_t left;             // of the body
+    size_t upload;           // bytes of the request's body that are still to come
     uint64_t due, interval;  // of the event stream; interval 0: none
     size_t event;            // bytes of one event
     struct peer *before, *after; // in the order of `due`
@@ -129,14 +130,34 @@ static int answer(struct peer *p) {
     return say(p, text, (size_t)n, MSG_MORE) ? -1 : body(p);
 }
 
+// The kernel drops what is asked for with MSG_TRUNC: an upload costs the origin no copy.
+static int swallow(struct peer *p) {
+    while (p->upload) {
+        ssize_t n = recv(p->fd, NULL, p->upload, MSG_TRUNC);
+        if (n < 0 && errno == EAGAIN) return 0;
+        if (n <= 0) return -1;
+        p->upload -= (size_t)n;
+    }
+    return say(p, small, small_size, 0);
+}
+
 static int hear(struct peer *p) {
+    if (p->upload) return swallow(p);
     ssize_t n = recv(p->fd, p->head + p->have, sizeof p->head - 1 - p->have, 0);
     if (n < 0 && errno == EAGAIN) return 0;
     if (n <= 0) return -1;
     p->have += (size_t)n;
     p->head[p->have] = 0;
-    if (p->have >= 4 && !memcmp(p->head + p->have - 4, "\r\n\r\n", 4)) return answer(p);
-    return p->have < sizeof p->head - 1 ? 0 : -1;
+    char *end = strstr(p->head, "\r\n\r\n");
+    if (!end) return p->have < sizeof p->head - 1 ? 0 : -1;
+    if (memcmp(p->head, "POST ", 5)) return answer(p);
+    char *length = strcasestr(p->head, "\r\ncontent-length:");
+    if (!length || length > end) return -1;
+    size_t along = p->have - (size_t)(end + 4 - p->head), whole = strtoull(length + 17, NULL, 10);
+    if (along > whole) return -1;
+    p->have = 0;
+    p->upload = whole - along;
+    return swallow(p);
 }
 
 static void welcome(int listener) {

@@ -33,6 +33,7 @@ mod tests;
 
 use std::path::{Path, PathBuf};
 
+pub use files::read_limited;
 pub use header::prefix as parse_header_prefix;
 pub use model::Model;
 pub use section::sign::SHORTEST as SHORTEST_SIGN_TOKEN;

@@ -3,11 +3,14 @@
 pub mod acme;
 pub mod admin;
 pub mod clients;
+pub mod cors;
 pub mod environments;
 pub mod headers;
 pub mod identity;
+pub mod limits;
 pub mod listeners;
 pub mod logging;
+pub mod pages;
 pub mod projects;
 pub mod routes;
 pub mod server;

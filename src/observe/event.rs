@@ -68,6 +68,8 @@ pub struct RequestEnd<'a> {
     pub referer: Option<&'a str>,
     /// As received; `None`: not sent.
     pub user_agent: Option<&'a str>,
+    /// The W3C trace that it belongs to; empty: none.
+    pub trace_id: &'a str,
 }
 
 /// How a request ended.

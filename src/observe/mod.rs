@@ -180,6 +180,7 @@ pub(crate) mod tests {
             detail: "",
             referer: Some("https://a.test/?q=1"),
             user_agent: Some("curl/8"),
+            trace_id: "4bf92f3577b34da6a3ce929d0e0e4736",
         }
     }
 

@@ -3,6 +3,11 @@
 //! A chain of proxies is read from its near end: the peer is known, and each trusted hop vouches for the one it names.
 //! The first address that is not a trusted proxy is the client; what lies beyond it is hearsay. A name that is no address
 //! ends the walk as well, with the last hop that was known.
+//!
+//! Two fields can tell the chain. `X-Forwarded-For` has the word; `Forwarded` is read where a trusted peer sends it alone. A
+//! trusted proxy that writes one of the two must remove the other from what its own clients send.
+
+pub mod forwarded;
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -13,11 +18,15 @@ use super::access::Networks;
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 
-/// The client's address: the peer's, or, when the peer is trusted, the right-most address of X-Forwarded-For that is not.
+/// The client's address: the peer's, or, when the peer is trusted, the right-most address of X-Forwarded-For that is not (of
+/// Forwarded, when there is no X-Forwarded-For).
 pub fn client_address(peer: IpAddr, headers: &HeaderMap, trusted: &Networks) -> IpAddr {
     let mut known = peer.to_canonical();
     if !trusted.contains(known) {
         return known;
+    }
+    if !headers.contains_key(X_FORWARDED_FOR) {
+        return forwarded_for(known, headers, trusted);
     }
     for value in headers.get_all(X_FORWARDED_FOR).iter().rev() {
         for hop in value.as_bytes().rsplit(|byte| *byte == b',').map(<[u8]>::trim_ascii).filter(|hop| !hop.is_empty()) {
@@ -26,6 +35,17 @@ pub fn client_address(peer: IpAddr, headers: &HeaderMap, trusted: &Networks) -> 
             if !trusted.contains(known) {
                 return known;
             }
+        }
+    }
+    known
+}
+
+fn forwarded_for(mut known: IpAddr, headers: &HeaderMap, trusted: &Networks) -> IpAddr {
+    for element in forwarded::chain(headers).iter().rev() {
+        let Some(address) = element.by_whom.as_ref().and_then(|hop| parse_hop(hop.as_bytes())) else { return known };
+        known = address;
+        if !trusted.contains(known) {
+            return known;
         }
     }
     known
@@ -44,7 +64,16 @@ fn parse_hop(hop: &[u8]) -> Option<IpAddr> {
 pub fn x_forwarded_for(peer: IpAddr, headers: &HeaderMap, trusted: &Networks) -> String {
     let peer = peer.to_canonical();
     let mut chain = String::new();
-    if trusted.contains(peer) {
+    if trusted.contains(peer) && !headers.contains_key(X_FORWARDED_FOR) {
+        // An upstream that knows only this field must not lose what the other one told.
+        let hops = forwarded::chain(headers);
+        let addresses = hops.iter().map(|hop| hop.by_whom.as_ref().and_then(|hop| parse_hop(hop.as_bytes())));
+        for address in addresses {
+            let hop = address.map_or_else(|| "unknown".to_owned(), |address| address.to_string());
+            chain.push_str(&hop);
+            chain.push_str(", ");
+        }
+    } else if trusted.contains(peer) {
         for value in headers.get_all(X_FORWARDED_FOR).iter().filter_map(trimmed).filter(|value| !value.is_empty()) {
             chain.push_str(value);
             chain.push_str(", ");
@@ -62,8 +91,13 @@ pub fn x_forwarded_proto(tls: bool, peer: IpAddr, headers: &HeaderMap, trusted: 
 
 /// The last word of it: what the trusted peer itself added.
 fn told_proto(headers: &HeaderMap) -> Option<&'static str> {
-    let last = trimmed(headers.get_all(X_FORWARDED_PROTO).iter().next_back()?)?;
-    let word = last.rsplit(',').next()?.trim_ascii();
+    let Some(last) = headers.get_all(X_FORWARDED_PROTO).iter().next_back() else {
+        return known_proto(forwarded::chain(headers).last()?.proto.as_deref()?);
+    };
+    known_proto(trimmed(last)?.rsplit(',').next()?.trim_ascii())
+}
+
+fn known_proto(word: &str) -> Option<&'static str> {
     ["https", "http"].into_iter().find(|proto| word.eq_ignore_ascii_case(proto))
 }
 

@@ -6,7 +6,7 @@
 //! Invariants:
 //! - Pingora never reads past the end of the request that it was given: what follows waits in `input` for the next head.
 //! - Bytes held in `output` are offered to the kernel before the task goes to sleep (`flush`), never later.
-//! - A stalled client or a silent upstream becomes a [`Fault`], which Pingora meets as an I/O error.
+//! - A stalled client or a silent upstream becomes a [`super::clocks::Fault`], which Pingora meets as an I/O error.
 
 use std::io;
 use std::net::SocketAddr;
@@ -20,13 +20,12 @@ use bytes::{Buf, BytesMut};
 use parking_lot::{Mutex, MutexGuard};
 use tokio::io::ReadBuf;
 use tokio::net::TcpStream;
-use tokio::time::Instant;
 
+use super::clocks::{Clocks, Fault};
 use super::listener::ListenerInfo;
 use super::transport::Transport;
 use crate::policy::chunked::ChunkScanner;
 use crate::policy::head::Framing;
-use crate::table::route::Timeouts;
 
 /// Writes up to this size are held until the connection goes idle or more comes.
 const HOLD: usize = 16 * 1024;
@@ -34,8 +33,6 @@ const HOLD: usize = 16 * 1024;
 const FIRST_HOLD: usize = 2 * 1024;
 /// How much of later requests is read ahead while one is served; more stays in the kernel.
 const READ_AHEAD: usize = 32 * 1024;
-/// On top of `timeouts.idle`, for what of a request body is on its way inside, so that Pingora's own clock speaks first.
-const PIPED: Duration = Duration::from_secs(1);
 /// What one read of a head reserves.
 const HEAD_READ: usize = 4 * 1024;
 
@@ -60,15 +57,11 @@ pub struct Wire {
     body: Body,
     output: BytesMut,
     ended: bool,
-    fault: Option<Fault>,
     reset: bool,
     arrived: bool,
     begun: bool,
-    upgraded: bool,
-    timeouts: Timeouts,
-    write_stalled: Option<Instant>,
-    read_stalled: Option<Instant>,
-    upstream_due: Option<(Instant, Silence)>,
+    /// Of the request being served.
+    pub clocks: Clocks,
     waker: Option<Waker>,
 }
 
@@ -81,32 +74,6 @@ enum Body {
     Length(u64),
     /// Chunks, up to their end.
     Chunked(ChunkScanner),
-}
-
-/// Why the connection can't go on with its request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fault {
-    /// The client does not send the body that it announced.
-    BodyLate,
-    /// The client does not read.
-    ClientStalled,
-    /// The request's body is not what its head announced.
-    MalformedBody,
-    /// The upstream is silent.
-    UpstreamSilent(Silence),
-    /// The socket failed.
-    Broken,
-}
-
-/// Which silence of an upstream was too long.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Silence {
-    /// Before its response.
-    FirstByte,
-    /// In the middle of it.
-    Idle,
-    /// In the middle of the request: it takes nothing more of the body.
-    Sending,
 }
 
 impl Connection {
@@ -124,15 +91,10 @@ impl Connection {
                 body: Body::None,
                 output: BytesMut::new(),
                 ended: false,
-                fault: None,
                 reset: false,
                 arrived: false,
                 begun: false,
-                upgraded: false,
-                timeouts: Timeouts::default(),
-                write_stalled: None,
-                read_stalled: None,
-                upstream_due: None,
+                clocks: Clocks::default(),
                 waker: None,
             }),
         })
@@ -193,7 +155,7 @@ impl Wire {
             Framing::Chunked => match chunks_of(ChunkScanner::default(), along) {
                 Some((count, body)) => (head + count, body),
                 None => {
-                    self.fault = Some(Fault::MalformedBody);
+                    self.clocks.fail(Fault::MalformedBody);
                     (head, Body::None)
                 }
             },
@@ -215,11 +177,7 @@ impl Wire {
     /// Ends the request: the connection is between requests again.
     pub fn finish(&mut self) {
         self.body = Body::None;
-        self.upgraded = false;
-        self.read_stalled = None;
-        self.write_stalled = None;
-        self.upstream_due = None;
-        self.timeouts = Timeouts::default();
+        self.clocks.rest();
         self.release();
     }
 
@@ -233,42 +191,15 @@ impl Wire {
         }
     }
 
-    /// The route's patience.
-    pub fn wait_by(&mut self, timeouts: Timeouts) {
-        self.timeouts = timeouts;
-    }
-
     /// The request's body has been read to its end: what follows belongs to the next request.
     pub fn body_read(&mut self) {
         self.body = Body::None;
-        self.read_stalled = None;
+        self.clocks.body_read();
     }
 
     /// Whether the request's body was read to its end.
     pub fn body_done(&self) -> bool {
         self.body == Body::None
-    }
-
-    /// The request has been sent: the upstream's answer is due.
-    pub fn await_first_byte(&mut self) {
-        self.upstream_due = Some((Instant::now() + self.timeouts.first_byte, Silence::FirstByte));
-    }
-
-    /// The upstream said something.
-    pub fn heard_upstream(&mut self) {
-        self.upstream_due = Some((Instant::now() + self.timeouts.idle, Silence::Idle));
-    }
-
-    /// Nothing is expected of the upstream (any more).
-    pub fn expect_nothing(&mut self) {
-        self.upstream_due = None;
-    }
-
-    /// From here on the bytes belong to another protocol, in both directions.
-    pub fn upgrade(&mut self) {
-        self.upgraded = true;
-        self.read_stalled = None;
-        self.heard_upstream();
     }
 
     /// Whether anything of the answer to this request was written.
@@ -291,19 +222,6 @@ impl Wire {
         self.reset
     }
 
-    /// What went wrong, if anything.
-    pub fn fault(&self) -> Option<Fault> {
-        self.fault
-    }
-
-    /// Records what went wrong. A client that stalls while it is to be told about a silent upstream counts as stalled.
-    pub fn fail(&mut self, fault: Fault) {
-        self.fault = Some(fault);
-        self.upstream_due = None;
-        self.write_stalled = None;
-        self.read_stalled = None;
-    }
-
     /// Whether the client has closed its side.
     pub fn ended(&self) -> bool {
         self.ended
@@ -312,19 +230,6 @@ impl Wire {
     /// Whether bytes wait for the kernel.
     pub fn holds_output(&self) -> bool {
         !self.output.is_empty()
-    }
-
-    /// The next moment at which something has waited too long, and what.
-    pub fn next_due(&self) -> Option<(Instant, Fault)> {
-        if let Some(since) = self.write_stalled {
-            return Some((since + self.timeouts.send, Fault::ClientStalled));
-        }
-        let client = self.read_stalled.map(|since| (since + self.timeouts.send, Fault::BodyLate));
-        let upstream = self.upstream_due.map(|(due, silence)| (due, Fault::UpstreamSilent(silence)));
-        match (client, upstream) {
-            (Some(client), Some(upstream)) => Some(if client.0 <= upstream.0 { client } else { upstream }),
-            (one, other) => one.or(other),
-        }
     }
 
     /// Reads more of a head into `input`: how many bytes, 0 at the end.
@@ -341,10 +246,10 @@ impl Wire {
 
     /// Pingora reads.
     pub fn poll_read(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        if self.fault.is_some() {
+        if self.clocks.fault().is_some() {
             return Poll::Ready(Err(timed_out()));
         }
-        if self.upgraded {
+        if self.clocks.is_upgraded() {
             return self.poll_read_through(cx, buf);
         }
         match self.body {
@@ -384,7 +289,7 @@ impl Wire {
         ready!(self.poll_read_through(cx, buf))?;
         let fresh = buf.filled().get(before..).unwrap_or_default();
         let Some((count, body)) = measure(fresh) else {
-            self.fail(Fault::MalformedBody);
+            self.clocks.fail(Fault::MalformedBody);
             buf.set_filled(before);
             return Poll::Ready(Err(io::ErrorKind::InvalidData.into()));
         };
@@ -421,32 +326,18 @@ impl Wire {
         self.transport.poll_read_closed(cx)
     }
 
-    /// Keeps the clocks of an upload: it is the client's turn while nothing comes, and the upstream's from when something came.
     fn note_read(&mut self, read: &Poll<io::Result<()>>, any: bool) {
-        match read {
-            Poll::Pending if self.upgraded => {}
-            Poll::Pending => {
-                self.read_stalled.get_or_insert_with(Instant::now);
-                self.upstream_due = self.upstream_due.filter(|(_, silence)| *silence != Silence::Sending);
-            }
-            Poll::Ready(_) => {
-                self.read_stalled = None;
-                self.ended |= !any;
-                if self.upgraded {
-                    self.heard_upstream();
-                } else if matches!(self.upstream_due, None | Some((_, Silence::Sending))) {
-                    self.upstream_due = Some((Instant::now() + self.timeouts.idle + PIPED, Silence::Sending));
-                }
-            }
+        if read.is_pending() {
+            return self.clocks.nothing_read();
         }
+        self.ended |= !any;
+        self.clocks.something_read();
     }
 
     /// Pingora writes: small pieces are held, large ones go out together with what is held.
     pub fn poll_write(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        match self.fault {
-            // The edge still has to tell the client about a silent upstream.
-            None | Some(Fault::UpstreamSilent(_) | Fault::MalformedBody | Fault::BodyLate) => {}
-            Some(_) => return Poll::Ready(Err(timed_out())),
+        if !self.clocks.may_write() {
+            return Poll::Ready(Err(timed_out()));
         }
         if !self.arrived {
             return Poll::Ready(Ok(bytes.len()));
@@ -480,7 +371,7 @@ impl Wire {
             if sent == 0 {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
-            self.moved();
+            self.clocks.something_written();
             if sent > held {
                 self.output.clear();
                 return Poll::Ready(Ok(sent - held));
@@ -502,17 +393,10 @@ impl Wire {
             if sent == 0 {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
-            self.moved();
+            self.clocks.something_written();
             self.sent(sent);
         }
         Poll::Ready(Ok(()))
-    }
-
-    /// The client took something. While it took nothing the upstream was not asked for more, so its clock starts anew.
-    fn moved(&mut self) {
-        if self.write_stalled.take().is_some() && matches!(self.upstream_due, Some((_, Silence::Idle))) {
-            self.heard_upstream();
-        }
     }
 
     /// The kernel took that many held bytes.
@@ -526,9 +410,9 @@ impl Wire {
 
     fn note_write(&mut self, pending: bool) {
         if pending {
-            self.write_stalled.get_or_insert_with(Instant::now);
-        } else if self.upgraded {
-            self.heard_upstream();
+            self.clocks.nothing_written();
+        } else if self.clocks.is_upgraded() {
+            self.clocks.heard_upstream();
         }
     }
 

@@ -7,21 +7,24 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
 use http::{HeaderMap, StatusCode, Version, header};
 use pingora_http::RequestHeader;
 use pingora_proxy::Session;
 
-use super::connection::{Connection, Fault};
+use super::clocks::Fault;
+use super::downstream::Downstream;
 use super::engine::Shared;
 use super::failure::{self, Failure};
 use super::peer::Leased;
-use super::respond::{self, Problem, RequestLine};
-use crate::clock;
+use super::respond::{Problem, RequestLine};
+use crate::clock::{self, UnixMillis};
 use crate::id::RequestId;
 use crate::observe::event::{End, RequestEnd};
+use crate::policy::limit::Permit;
+use crate::policy::page::Pages;
+use crate::policy::trace::{self, TraceId};
 use crate::table::route::Forward;
-use crate::table::{Admitted, Route, Table};
+use crate::table::{Admitted, Place, Route, Table};
 
 /// One request.
 #[derive(Debug)]
@@ -31,12 +34,20 @@ pub struct Context {
     pub id: RequestId,
     /// The table that it sees, from its arrival to its end.
     pub table: Arc<Table>,
-    /// The connection it came by.
-    pub connection: Option<Arc<Connection>>,
+    /// The client's side of it.
+    pub downstream: Option<Downstream>,
     /// The proof that it may go upstream.
     pub admitted: Option<Admitted>,
     /// Its route, as soon as one is found.
     pub route: Option<Arc<Route>>,
+    /// How far it had come when it was refused.
+    pub place: Place,
+    /// Random digits: the id of a trace that begins with this request.
+    pub new_trace: RequestId,
+    /// Whether it does.
+    pub begins_trace: bool,
+    /// Leave to be in flight, given back with the context.
+    pub permit: Option<Permit>,
     /// The endpoint of the attempt under way.
     pub leased: Option<Leased>,
     /// How it failed, if it did.
@@ -67,7 +78,6 @@ pub struct Context {
     pub bytes_in: u64,
     /// Of the response's body, so far.
     pub bytes_out: u64,
-    head: Option<Bytes>,
     streaming: bool,
     recorded: bool,
     started: Instant,
@@ -78,11 +88,16 @@ impl Context {
     /// A request whose head has just been read.
     pub fn new(shared: &Arc<Shared>) -> Self {
         shared.live().in_flight.fetch_add(1, Ordering::AcqRel);
+        let id = RequestId::fresh();
         Self {
             shared: Arc::clone(shared),
-            id: RequestId::fresh(),
+            new_trace: id.clone(),
+            id,
+            place: Place::default(),
+            begins_trace: false,
+            permit: None,
             table: shared.table(),
-            connection: None,
+            downstream: None,
             admitted: None,
             route: None,
             leased: None,
@@ -100,7 +115,6 @@ impl Context {
             status: None,
             bytes_in: 0,
             bytes_out: 0,
-            head: None,
             streaming: false,
             recorded: false,
             started: Instant::now(),
@@ -108,11 +122,10 @@ impl Context {
         }
     }
 
-    /// Ties the request to its connection; its head's bytes are kept for the record of a request that is cut.
-    pub fn arrive(&mut self, connection: Arc<Connection>, head: Bytes) {
-        connection.wire().arrive();
-        self.connection = Some(connection);
-        self.head = Some(head);
+    /// Ties the request to its client.
+    pub fn arrive(&mut self, downstream: Downstream) {
+        downstream.arrive();
+        self.downstream = Some(downstream);
     }
 
     /// Every policy has admitted it.
@@ -121,14 +134,30 @@ impl Context {
         self.admitted = Some(admitted);
     }
 
+    /// The project's own error pages.
+    pub fn pages(&self) -> Option<&Pages> {
+        self.route.as_ref().map_or(self.place.pages.as_deref(), |route| route.pages.as_deref())
+    }
+
+    /// When its head had arrived.
+    pub fn arrived(&self) -> UnixMillis {
+        self.started_at / 1000
+    }
+
+    /// Whether its body has grown beyond what its route takes. (What flows in a tunnel is no body.)
+    pub fn is_too_large(&self) -> bool {
+        let most = self.admitted.as_ref().and_then(Admitted::largest_body);
+        most.is_some_and(|most| self.bytes_in > most) && self.upstream_status != Some(StatusCode::SWITCHING_PROTOCOLS)
+    }
+
     /// Where its route forwards to.
     pub fn forward(&self) -> Option<&Forward> {
         self.route.as_ref()?.forward()
     }
 
-    /// What its connection found out.
+    /// What was found out about its two sides.
     pub fn fault(&self) -> Option<Fault> {
-        self.connection.as_ref()?.wire().fault()
+        self.downstream.as_ref()?.fault()
     }
 
     /// The response head goes out now.
@@ -157,23 +186,18 @@ impl Context {
 
     /// The request was given up: the client is told, if nothing was said yet, and the record says what is known.
     fn abandon(&mut self) {
-        let Some(connection) = self.connection.clone() else { return };
-        let (fault, begun) = {
-            let wire = connection.wire();
-            (wire.fault(), wire.begun())
-        };
-        let head = self.head.as_deref().unwrap_or_default();
-        let failure = match fault {
-            _ if connection.is_cut() => failure::DRAINED,
+        let Some(downstream) = self.downstream.clone() else { return };
+        let failure = match downstream.fault() {
+            _ if downstream.is_cut() => failure::DRAINED,
             Some(fault) => failure::of_fault(fault),
             None => failure::INTERNAL,
         };
         if std::thread::panicking() {
-            // The connection's task dies with this request: there is nobody left to close it well.
-            connection.wire().set_reset();
-        } else if !begun && failure.status > 0 {
+            // The request's task dies with it: there is nobody left to end it well.
+            downstream.reset();
+        } else if !downstream.begun() && failure.status > 0 {
             let problem = Problem { status: failure.status, code: failure.code, message: failure.message };
-            self.bytes_out = respond::past_the_engine(&connection, &problem, &self.id, head).try_into().unwrap_or(0);
+            self.bytes_out = downstream.answer_past_the_engine(&problem, &self.id).try_into().unwrap_or(0);
             self.status = StatusCode::from_u16(failure.status).ok();
         }
         self.failure.get_or_insert(failure);
@@ -183,13 +207,14 @@ impl Context {
         let route = self.route.as_deref();
         let admitted = self.admitted.as_ref();
         let upstream = self.leased.as_ref().and(self.forward()).map_or("", |forward| &*forward.upstream.name);
-        let peer = self.connection.as_ref().map(|connection| connection.peer.ip().to_canonical());
+        let connection = self.downstream.as_ref().map(Downstream::connection);
+        let peer = connection.map(|connection| connection.peer.ip().to_canonical());
         let event = RequestEnd {
             started: self.started_at,
             duration: self.started.elapsed(),
             first_byte: self.first_byte,
             request_id: self.id.as_str(),
-            listener: self.connection.as_ref().map_or("", |connection| &connection.listener.name),
+            listener: connection.map_or("", |connection| &connection.listener.name),
             client_ip: admitted.map(|admitted| admitted.client_ip).or(peer).unwrap_or([0, 0, 0, 0].into()),
             method: facts.method,
             host: facts.host,
@@ -199,8 +224,11 @@ impl Context {
             status,
             bytes_in,
             bytes_out,
-            project: route.map_or("", |route| &route.project),
-            environment: route.map_or("", |route| &route.environment),
+            project: route.map(|route| &*route.project).or(self.place.project.as_deref()).unwrap_or_default(),
+            environment: route
+                .map(|route| &*route.environment)
+                .or(self.place.environment.as_deref())
+                .unwrap_or_default(),
             route: route.map_or("", |route| &route.prefix),
             generation: self.table.generation,
             client: admitted.and_then(|admitted| admitted.client.as_ref()).map_or("", |client| &client.name),
@@ -216,10 +244,15 @@ impl Context {
             detail: &self.detail,
             referer: facts.referer,
             user_agent: facts.user_agent,
+            trace_id: facts.trace.map_or_else(|| self.own_trace(), TraceId::as_str),
         };
         let unmatched = self.shared.observer().metrics.unmatched();
         let series = route.map_or(unmatched, |route| self.shared.series(route));
         self.shared.observer().request_end(series, &event);
+    }
+
+    fn own_trace(&self) -> &str {
+        if self.begins_trace { self.new_trace.as_str() } else { "" }
     }
 
     fn end(&self) -> End {
@@ -240,9 +273,10 @@ impl Drop for Context {
         if !self.recorded {
             self.abandon();
             self.shared.count_attempt(self);
-            let head = self.head.take().unwrap_or_default();
+            let downstream = self.downstream.clone();
             let status = self.status.map_or(0, |status| status.as_u16());
-            self.emit(&Facts::of_bytes(&head), status, self.bytes_in, self.bytes_out);
+            let facts = downstream.as_ref().map(Facts::of_downstream).unwrap_or_default();
+            self.emit(&facts, status, self.bytes_in, self.bytes_out);
         }
         let live = self.shared.live();
         if self.streaming {
@@ -254,6 +288,7 @@ impl Drop for Context {
 }
 
 /// What the record says of the request's head.
+#[derive(Default)]
 struct Facts<'a> {
     method: &'a str,
     host: &'a str,
@@ -262,6 +297,7 @@ struct Facts<'a> {
     protocol: &'static str,
     referer: Option<&'a str>,
     user_agent: Option<&'a str>,
+    trace: Option<TraceId<'a>>,
 }
 
 impl<'a> Facts<'a> {
@@ -276,13 +312,14 @@ impl<'a> Facts<'a> {
             protocol: protocol(request.version),
             referer: text(&request.headers, &header::REFERER),
             user_agent: text(&request.headers, &header::USER_AGENT),
+            trace: trace::named(&request.headers),
         }
     }
 
     /// Of a request that is gone with its session.
-    fn of_bytes(head: &'a [u8]) -> Self {
-        let RequestLine { method, path, query } = RequestLine::of(head);
-        Self { method, host: "", path, query, protocol: "HTTP/1.1", referer: None, user_agent: None }
+    fn of_downstream(downstream: &'a Downstream) -> Self {
+        let (version, RequestLine { method, path, query }) = downstream.request_line();
+        Self { method, path, query, protocol: protocol(version), ..Self::default() }
     }
 }
 

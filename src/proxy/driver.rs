@@ -13,7 +13,8 @@ use pingora_core::apps::HttpServerApp;
 use pingora_core::protocols::http::ServerSession;
 use tokio::time::{Instant, Sleep, sleep_until};
 
-use super::connection::{Connection, Fault};
+use super::clocks::Fault;
+use super::connection::Connection;
 use super::deadline::poll_expired;
 use super::engine::Engine;
 use super::io::Io;
@@ -113,14 +114,14 @@ async fn next_head(connection: &Connection, engine: &Engine, mut timer: Pin<&mut
                 Poll::Pending => {}
             }
         }
-        let stalled = wire.next_due().map(|(due, _)| due);
+        let stalled = wire.clocks.next_due().map(|(due, _)| due);
         let deadline =
             stalled.unwrap_or_else(|| began.map_or(since + patience, |began| began + listener.headers_timeout));
         if !poll_expired(timer.as_mut(), deadline, cx) {
             return Poll::Pending;
         }
         if stalled.is_some() {
-            wire.fail(Fault::ClientStalled);
+            wire.clocks.fail(Fault::ClientStalled);
             return Poll::Ready(Next::Close);
         }
         Poll::Ready(if began.is_some() {
@@ -151,7 +152,7 @@ async fn serve_request(
     let mut wire = connection.wire();
     let unread = !wire.body_done() || !wire.input.is_empty();
     wire.finish();
-    if reusable && wire.fault().is_none() && !wire.ended() && !connection.is_cut() {
+    if reusable && wire.clocks.fault().is_none() && !wire.ended() && !connection.is_cut() {
         After::GoOn
     } else {
         After::Close { unread }
@@ -211,7 +212,7 @@ fn gone_idle(connection: &Connection, mut timer: Pin<&mut Sleep>, told: Option<I
         poll_expired(timer.as_mut(), Instant::now() + LOOK, cx);
     }
     let last_words = told.map(|told| told + LAST_WORDS);
-    match (wire.next_due(), last_words) {
+    match (wire.clocks.next_due(), last_words) {
         (Some((due, fault)), _) if poll_expired(timer.as_mut(), due, cx) => tell(&mut wire, fault),
         // A client that is being told takes its time by its own clock.
         (None, Some(end)) if poll_expired(timer, end, cx) => Idle::Abandon,
@@ -221,15 +222,15 @@ fn gone_idle(connection: &Connection, mut timer: Pin<&mut Sleep>, told: Option<I
 
 /// The first fault is told; a second one, or the same again, ends it.
 fn tell(wire: &mut super::connection::Wire, fault: Fault) -> Idle {
-    let first = wire.fault().is_none();
-    wire.fail(fault);
+    let first = wire.clocks.fault().is_none();
+    wire.clocks.fail(fault);
     if first { Idle::Again } else { Idle::Abandon }
 }
 
 /// Ends the connection so that the client gets to read all that was sent: flush, FIN, listen a little; or, where a clean
 /// end would be a lie, a reset.
 async fn close(connection: &Connection, mut timer: Pin<&mut Sleep>, unread: bool) {
-    if connection.wire().wants_reset() || connection.wire().fault() == Some(Fault::ClientStalled) {
+    if connection.wire().wants_reset() || connection.wire().clocks.fault() == Some(Fault::ClientStalled) {
         // What was already said may still arrive; that it is not all will be seen.
         let _ = poll_fn(|cx| Poll::Ready(connection.wire().poll_flush(cx))).await;
         connection.wire().set_reset();
@@ -238,7 +239,7 @@ async fn close(connection: &Connection, mut timer: Pin<&mut Sleep>, unread: bool
     let flushed = poll_fn(|cx| {
         let mut wire = connection.wire();
         wire.remember(cx);
-        match (wire.poll_flush(cx), wire.next_due()) {
+        match (wire.poll_flush(cx), wire.clocks.next_due()) {
             (Poll::Ready(done), _) => Poll::Ready(done.is_ok()),
             (Poll::Pending, _) if connection.is_cut() => Poll::Ready(false),
             (Poll::Pending, Some((due, _))) if poll_expired(timer.as_mut(), due, cx) => Poll::Ready(false),

@@ -1,6 +1,7 @@
 //! Pingora's engine with our phases in it, and what all requests share.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use arc_swap::ArcSwap;
 use pingora_core::Error;
@@ -39,6 +40,7 @@ pub struct Engine {
 pub struct Shared {
     tables: Tables,
     observer: Arc<Observer>,
+    began: Instant,
     /// Who chooses.
     pub peers: Peers,
     /// What a CA asks for.
@@ -49,6 +51,11 @@ impl Shared {
     /// The table in force.
     pub fn table(&self) -> Arc<Table> {
         self.tables.load_full()
+    }
+
+    /// Nanoseconds on a clock that never goes back: what the limits count by.
+    pub fn nanos(&self) -> u64 {
+        u64::try_from(self.began.elapsed().as_nanos()).unwrap_or(u64::MAX)
     }
 
     /// The gauges.
@@ -102,7 +109,13 @@ impl Engine {
             max_retries: TRIES,
             ..ServerConf::default()
         };
-        let shared = Arc::new(Shared { tables, observer, peers: Peers::new(Arc::new(resolver)), challenges });
+        let shared = Arc::new(Shared {
+            tables,
+            observer,
+            began: Instant::now(),
+            peers: Peers::new(Arc::new(resolver)),
+            challenges,
+        });
         let mut http = HttpProxy::new(Gateway(Arc::clone(&shared)), Arc::new(conf));
         http.handle_init_modules();
         // CONNECT is refused by the request gate, in our own words; Pingora would answer before any phase of ours.

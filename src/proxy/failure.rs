@@ -2,7 +2,7 @@
 
 use pingora_core::{Error, ErrorSource, ErrorType};
 
-use super::connection::{Fault, Silence};
+use super::clocks::{Fault, Silence};
 use crate::observe::event::End;
 
 /// One failed request, told apart.
@@ -33,6 +33,9 @@ const BODY_LATE: Failure =
     Failure::new(408, "client_timeout", "the request's body did not arrive in time", End::Timeout);
 const BAD_BODY: Failure = Failure::new(400, "malformed_body", "the request's body is malformed", End::Refused);
 const BAD_HEAD: Failure = Failure::new(400, "malformed_request", "the request head is malformed", End::Refused);
+/// It grew beyond what its route takes.
+pub const BODY_TOO_LARGE: Failure =
+    Failure::new(413, "body_too_large", "the request's body is larger than this route takes", End::Refused);
 /// A phase failed, or panicked.
 pub const INTERNAL: Failure = Failure::new(500, "internal_error", "the proxy failed", End::Refused);
 const FIRST_BYTE: Failure = Failure::new(504, "upstream_timeout", "the upstream did not answer in time", End::Timeout);

@@ -13,19 +13,20 @@ use pingora_core::{Error, ErrorType, Result};
 use pingora_http::{RequestHeader, ResponseHeader};
 use pingora_proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
 
-use super::connection::Connection;
 use super::context::Context;
+use super::decorate;
+use super::downstream::Downstream;
 use super::engine::Shared;
 use super::failure::{self, Failure};
 use super::heads::{apply, edit, is_event_stream, is_websocket, length, may_switch_protocols};
-use super::io::Io;
 use super::peer::Choice;
 use super::respond::{Answer, Problem};
 use crate::clock;
 use crate::observe::event::End;
 use crate::policy::request_gate::{self, Gate, RequestView};
 use crate::policy::response_gate::{self, Verdict};
-use crate::table::{Action, Decision, NoTrace, Refusal, rewrite};
+use crate::policy::trace;
+use crate::table::{Action, Admitted, Decision, NoTrace, Place, Refusal, Route, rewrite};
 
 /// How long the rest of a request's body is read and forgotten so that its connection can go on.
 const DRAIN_BODY: Duration = Duration::from_secs(5);
@@ -47,7 +48,8 @@ impl ProxyHttp for Gateway {
     fn init_downstream_modules(&self, _modules: &mut HttpModules) {}
 
     async fn request_filter(&self, session: &mut Session, ctx: &mut Self::CTX) -> Result<bool> {
-        let connection = arrive(session, ctx)?;
+        let downstream = arrive(session, ctx)?;
+        decorate::adopt_id(ctx, &session.req_header().headers, &downstream);
         session.set_total_drain_timeout(Some(DRAIN_BODY));
         if session.req_header().version == Version::HTTP_10 {
             // RFC 9110 §15.2: a 1.0 client would take an interim answer for the answer.
@@ -62,11 +64,15 @@ impl ProxyHttp for Gateway {
             return answer.send(session).await.map(|()| true);
         }
         let step = {
-            let view = view(session.req_header(), &connection)?;
+            let view = view(session.req_header(), &downstream)?;
             let (decision, canonical) = ctx.table.decide(&view, clock::unix_millis(), &mut NoTrace);
             match (decision, canonical) {
-                (Decision::Refuse(refusal, route), _) => Step::Refuse(refusal, route),
+                (Decision::Refuse(refusal, place), _) => Step::Refuse(refusal, place),
                 (Decision::ServerOptions, _) => Step::Answer(Answer::server_options()),
+                (Decision::Preflight(headers, route), _) => {
+                    ctx.route = Some(route);
+                    Step::Answer(Answer { status: 204, headers, body: Bytes::new() })
+                }
                 (Decision::Admit(admitted), Some(canonical)) => match &admitted.route.action {
                     Action::Forward(_) => Step::Forward(admitted),
                     Action::Respond { status, body } => {
@@ -84,12 +90,20 @@ impl ProxyHttp for Gateway {
         };
         match step {
             Step::Forward(admitted) => {
-                connection.wire().wait_by(admitted.route.timeouts);
-                ctx.admit(admitted);
+                downstream.clocks().wait_by(admitted.route.timeouts);
+                if let Err(refusal) = self.admit(admitted, session.req_header(), ctx) {
+                    return refuse(session, ctx, refusal).await.map(|()| true);
+                }
                 Ok(false)
             }
-            Step::Local(admitted, answer) => {
-                ctx.admit(admitted);
+            Step::Local(admitted, mut answer) => {
+                if let Err(refusal) = self.admit(admitted, session.req_header(), ctx) {
+                    return refuse(session, ctx, refusal).await.map(|()| true);
+                }
+                if let Some(route) = &ctx.route {
+                    decorate::own_answer(&mut answer, Some(route), &session.req_header().headers);
+                    decorate::fill_own(&mut answer, &route.response_edits, session.req_header(), ctx)?;
+                }
                 ctx.answering();
                 answer.send(session).await.map(|()| true)
             }
@@ -97,23 +111,23 @@ impl ProxyHttp for Gateway {
                 ctx.answering();
                 answer.send(session).await.map(|()| true)
             }
-            Step::Refuse(refusal, route) => {
-                ctx.route = route;
-                ctx.refused = Some(refusal.code);
+            Step::Refuse(refusal, place) => {
+                ctx.route.clone_from(&place.route);
+                ctx.place = place;
                 refuse(session, ctx, refusal).await.map(|()| true)
             }
         }
     }
 
     async fn upstream_peer(&self, _session: &mut Session, ctx: &mut Self::CTX) -> Result<Box<HttpPeer>> {
-        let (Some(admitted), Some(connection)) = (&ctx.admitted, &ctx.connection) else {
+        let (Some(admitted), Some(downstream)) = (&ctx.admitted, &ctx.downstream) else {
             return Err(internal());
         };
         let Action::Forward(forward) = &admitted.route.action else {
             return Err(internal());
         };
         // Until the request is sent the upstream's clocks stand still; connecting has its own.
-        connection.wire().expect_nothing();
+        downstream.clocks().expect_nothing();
         let again = ctx.leased.as_ref().filter(|_| ctx.unreachable > 0).map(|leased| Arc::clone(&leased.0));
         let chosen = self.0.peers.choose(&ctx.table, admitted, forward, again, ctx.unreachable).await;
         ctx.attempts += 1;
@@ -148,6 +162,8 @@ impl ProxyHttp for Gateway {
         ctx: &mut Self::CTX,
     ) -> Result<()> {
         ctx.reused = Some(reused);
+        // A body that is sent again is counted again.
+        ctx.bytes_in = 0;
         if let Some(forward) = ctx.forward() {
             let took = if reused { None } else { ctx.connecting.map(|since| since.elapsed()) };
             self.0.observer().metrics.upstream_connection(&forward.upstream.name, took);
@@ -161,15 +177,16 @@ impl ProxyHttp for Gateway {
         upstream: &mut RequestHeader,
         ctx: &mut Self::CTX,
     ) -> Result<()> {
-        let (Some(admitted), Some(connection), Some(leased)) = (&ctx.admitted, &ctx.connection, &ctx.leased) else {
+        let (Some(admitted), Some(downstream), Some(leased)) = (&ctx.admitted, &ctx.downstream, &ctx.leased) else {
             return Err(internal());
         };
-        let view = view(session.req_header(), connection)?;
+        let view = view(session.req_header(), downstream)?;
         let Gate::Pass(canonical) = request_gate::judge(&view) else {
             return Err(internal());
         };
         let now = clock::unix_millis();
-        let plan = rewrite::plan(&ctx.table, admitted, &view, &canonical, &leased.0, now, ctx.id.as_str());
+        let plan = rewrite::plan(&ctx.table, admitted, &view, &canonical, &leased.0, now, decorate::ids(ctx));
+        ctx.begins_trace = plan.set.iter().any(|(name, _)| *name == trace::TRACEPARENT);
         apply(plan, upstream)?;
         if !may_switch_protocols(session.req_header()) {
             upstream.remove_header(&header::UPGRADE);
@@ -193,11 +210,14 @@ impl ProxyHttp for Gateway {
         ctx: &mut Self::CTX,
     ) -> Result<()> {
         ctx.bytes_in += length(body.as_ref());
-        if end && let Some(connection) = &ctx.connection {
-            let mut wire = connection.wire();
-            wire.body_read();
+        if ctx.is_too_large() {
+            ctx.failure = Some(failure::BODY_TOO_LARGE);
+            return Err(Error::explain(ErrorType::HTTPStatus(413), "the request's body is too large"));
+        }
+        if end && let Some(downstream) = &ctx.downstream {
+            downstream.body_read();
             if ctx.upstream_status.is_none() {
-                wire.await_first_byte();
+                downstream.clocks().await_first_byte();
             }
         }
         Ok(())
@@ -220,8 +240,8 @@ impl ProxyHttp for Gateway {
             }
         } else {
             ctx.upstream_status = Some(upstream.status);
-            if let Some(connection) = &ctx.connection {
-                connection.wire().heard_upstream();
+            if let Some(downstream) = &ctx.downstream {
+                downstream.clocks().heard_upstream();
             }
         }
         if let Verdict::Refuse { code, reason } =
@@ -246,10 +266,15 @@ impl ProxyHttp for Gateway {
         }
         ctx.answering();
         ctx.status = Some(response.status);
+        if response.status != StatusCode::SWITCHING_PROTOCOLS {
+            response.append_header(header::VIA, rewrite::via_received(response.version))?;
+        }
         // RFC 9110 §6.2: the version is ours, whatever the upstream's is.
         response.set_version(Version::HTTP_11);
         if let Some(route) = &ctx.route {
+            decorate::cors(response, route, &session.req_header().headers)?;
             edit(response, &route.response_edits)?;
+            decorate::fill(response, &route.response_edits, session.req_header(), ctx)?;
         }
         // RFC 9112 §6.1: no transfer coding for a client that doesn't know it; the close ends the body.
         let ends_by_close = session.req_header().version == Version::HTTP_10
@@ -259,8 +284,8 @@ impl ProxyHttp for Gateway {
         }
         if response.status == StatusCode::SWITCHING_PROTOCOLS {
             ctx.open_stream();
-            if let Some(connection) = &ctx.connection {
-                connection.wire().upgrade();
+            if let Some(downstream) = &ctx.downstream {
+                downstream.clocks().upgrade();
             }
         } else if is_event_stream(response) {
             ctx.open_stream();
@@ -276,9 +301,9 @@ impl ProxyHttp for Gateway {
         ctx: &mut Self::CTX,
     ) -> Result<Option<Duration>> {
         ctx.bytes_out += length(body.as_ref());
-        if let Some(connection) = &ctx.connection {
-            let mut wire = connection.wire();
-            if end { wire.expect_nothing() } else { wire.heard_upstream() }
+        if let Some(downstream) = &ctx.downstream {
+            let mut clocks = downstream.clocks();
+            if end { clocks.expect_nothing() } else { clocks.heard_upstream() }
         }
         Ok(None)
     }
@@ -331,7 +356,9 @@ impl ProxyHttp for Gateway {
             cut_short(session, ctx);
         } else if failure.status > 0 {
             let problem = Problem { status: failure.status, code: failure.code, message: failure.message };
-            let mut answer = Answer::problem(&problem, &ctx.id, &session.req_header().headers);
+            let request = &session.req_header().headers;
+            let mut answer = Answer::problem(&problem, &ctx.id, request, ctx.pages());
+            decorate::own_answer(&mut answer, ctx.route.as_deref(), request);
             if failure.status == 503 {
                 answer.headers.push((header::RETRY_AFTER, HeaderValue::from_static("5")));
             }
@@ -377,30 +404,47 @@ impl ProxyHttp for Gateway {
 
 /// What `request_filter` does next.
 enum Step {
-    Forward(crate::table::Admitted),
-    Local(crate::table::Admitted, Answer),
+    Forward(Admitted),
+    Local(Admitted, Answer),
     Answer(Answer),
-    Refuse(Refusal, Option<Arc<crate::table::Route>>),
+    Refuse(Refusal, Place),
 }
 
-/// Finds the connection under the session and ties the request to it.
-fn arrive(session: &Session, ctx: &mut Context) -> Result<Arc<Connection>> {
-    let http1 = session.as_downstream().as_http1().ok_or_else(internal)?;
-    let io: &Io = http1.stream().as_any().downcast_ref().ok_or_else(internal)?;
-    ctx.arrive(Arc::clone(&io.0), http1.get_headers_raw_bytes());
-    Ok(Arc::clone(&io.0))
+impl Gateway {
+    /// The policies have admitted a request; now it takes its part of what the limits let pass.
+    fn admit(
+        &self,
+        admitted: Admitted,
+        request: &RequestHeader,
+        ctx: &mut Context,
+    ) -> std::result::Result<(), Refusal> {
+        ctx.admit(admitted);
+        let Some(admitted) = ctx.admitted.as_ref().filter(|admitted| admitted.route.limits.is_some()) else {
+            return Ok(());
+        };
+        ctx.permit = admitted.take(self.0.nanos())?;
+        admitted.check_length(&request.headers)
+    }
 }
 
-fn view<'a>(request: &'a RequestHeader, connection: &Connection) -> Result<RequestView<'a>> {
+/// Finds the client under the session and ties the request to it.
+fn arrive(session: &Session, ctx: &mut Context) -> Result<Downstream> {
+    let downstream = Downstream::of(session).ok_or_else(internal)?;
+    ctx.arrive(downstream.clone());
+    Ok(downstream)
+}
+
+/// The head as the decision reads it.
+pub fn view<'a>(request: &'a RequestHeader, downstream: &'a Downstream) -> Result<RequestView<'a>> {
     let target = std::str::from_utf8(request.raw_path())
         .map_err(|_| Error::explain(ErrorType::HTTPStatus(400), "target is not text"))?;
     Ok(RequestView {
         method: &request.method,
         target,
-        authority: None,
+        authority: downstream.authority(),
         headers: &request.headers,
         version: request.version,
-        peer: connection.peer.ip().to_canonical(),
+        peer: downstream.connection().peer.ip().to_canonical(),
         tls: false,
         certificate: None,
     })
@@ -408,13 +452,21 @@ fn view<'a>(request: &'a RequestHeader, connection: &Connection) -> Result<Reque
 
 async fn refuse(session: &mut Session, ctx: &mut Context, refusal: Refusal) -> Result<()> {
     let problem = Problem { status: refusal.status, code: refusal.code, message: &refusal.message };
-    let mut answer = Answer::problem(&problem, &ctx.id, &session.req_header().headers);
+    ctx.refused = Some(refusal.code);
+    let request = &session.req_header().headers;
+    let mut answer = Answer::problem(&problem, &ctx.id, request, ctx.pages());
     answer.headers.extend(refusal.headers);
+    decorate::own_answer(&mut answer, cors_of(ctx, refusal.code), request);
     if refusal.close {
         session.set_keepalive(None);
     }
     ctx.answering();
     answer.send(session).await
+}
+
+/// The route whose CORS policy speaks on a refusal: a preflight that is refused is told nothing.
+fn cors_of<'c>(ctx: &'c Context, code: &str) -> Option<&'c Route> {
+    ctx.route.as_deref().filter(|_| !matches!(code, "origin_not_allowed" | "malformed_preflight"))
 }
 
 fn bad_response(ctx: &mut Context, code: &'static str, reason: &'static str) -> Box<Error> {
@@ -436,8 +488,8 @@ fn cut_short(session: &Session, ctx: &Context) {
             && !head.headers.contains_key(header::CONTENT_LENGTH)
             && !head.headers.contains_key(header::TRANSFER_ENCODING)
     });
-    if delimited_by_close && let Some(connection) = &ctx.connection {
-        connection.wire().reset_on_close();
+    if let Some(downstream) = &ctx.downstream {
+        downstream.cut_short(delimited_by_close);
     }
 }
 

@@ -11,9 +11,12 @@
 //! Not here: what decides (`policy`, `table`), what the operator sees (`observe`, `admin`). TLS, HTTP/2 and PROXY protocol
 //! enter at `transport` and `driver`: the transport is an enum and the driver is chosen per connection.
 
+mod clocks;
 pub mod connection;
 mod context;
 mod deadline;
+mod decorate;
+mod downstream;
 mod driver;
 mod engine;
 mod failure;

@@ -15,7 +15,9 @@ use super::engine::Engine;
 use crate::clock;
 use crate::id::RequestId;
 use crate::observe::event::{End, RequestEnd};
+use crate::policy::accept;
 use crate::policy::head::HeadRejection;
+use crate::policy::page::{self, Pages};
 use crate::table::route::Edits;
 
 /// The head did not arrive in `headers_timeout` (RFC 9110 §15.5.9).
@@ -49,10 +51,11 @@ pub struct Answer {
 }
 
 impl Answer {
-    /// An error: HTML for a browser that asks for it, JSON for everybody else.
-    pub fn problem(problem: &Problem<'_>, id: &RequestId, request: &HeaderMap) -> Self {
-        let (kind, body) = if wants_html(request) {
-            (HeaderValue::from_static("text/html; charset=utf-8"), html(problem, id))
+    /// An error: HTML for a browser that asks for it, the project's page if it has one; JSON for everybody else.
+    pub fn problem(problem: &Problem<'_>, id: &RequestId, request: &HeaderMap, pages: Option<&Pages>) -> Self {
+        let (kind, body) = if accept::prefers_html(request) {
+            let page = pages.and_then(|pages| pages.fill(&facts(problem, id)));
+            (HeaderValue::from_static("text/html; charset=utf-8"), page.unwrap_or_else(|| html(problem, id)))
         } else {
             (HeaderValue::from_static("application/json"), json(problem, id))
         };
@@ -116,14 +119,6 @@ fn edited(mut headers: Vec<(HeaderName, HeaderValue)>, edits: &Edits) -> Vec<(He
     headers
 }
 
-/// Whether the client prefers a page: `text/html` is named in `accept` and JSON is not.
-fn wants_html(request: &HeaderMap) -> bool {
-    let accepts = |kind: &str| {
-        request.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok()).any(|value| value.contains(kind))
-    };
-    accepts("text/html") && !accepts("application/json")
-}
-
 fn json(problem: &Problem<'_>, id: &RequestId) -> String {
     let error = serde_json::json!({
         "error": { "code": problem.code, "message": problem.message, "request_id": id.as_str() }
@@ -133,9 +128,17 @@ fn json(problem: &Problem<'_>, id: &RequestId) -> String {
     text
 }
 
+fn facts<'a>(problem: &Problem<'a>, id: &'a RequestId) -> page::Facts<'a> {
+    page::Facts { status: problem.status, code: problem.code, message: problem.message, request_id: id.as_str() }
+}
+
 fn html(problem: &Problem<'_>, id: &RequestId) -> String {
-    let reason =
-        StatusCode::from_u16(problem.status).ok().and_then(|status| status.canonical_reason()).unwrap_or("Error");
+    let facts = facts(problem, id);
+    let escaped = |text: &str| {
+        let mut escaped = String::with_capacity(text.len());
+        page::escape(text, &mut escaped);
+        escaped
+    };
     let mut page = String::new();
     let _ = write!(
         page,
@@ -145,14 +148,12 @@ fn html(problem: &Problem<'_>, id: &RequestId) -> String {
          small{{color:#777}}</style></head>\n<body><h1>{status} {reason}</h1><p>{message}</p>\
          <p><small>{code} · request {id}</small></p></body></html>\n",
         status = problem.status,
-        message = escape(problem.message),
-        code = escape(problem.code),
+        reason = facts.reason(),
+        message = escaped(problem.message),
+        code = escaped(problem.code),
+        id = escaped(id.as_str()),
     );
     page
-}
-
-fn escape(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }
 
 /// Answers a head that the parser never gets to see, and records it like any other request.
@@ -229,6 +230,7 @@ fn record(
             detail: rejection.message,
             referer: None,
             user_agent: None,
+            trace_id: "",
         },
     );
 }

@@ -25,12 +25,11 @@ use parking_lot::Mutex;
 
 use crate::config::{self, Loading, Sources};
 use crate::diagnostic::Diagnostic;
+use crate::follow::Fingerprint;
 use crate::observe::{Observer, systemd};
 use crate::table::Table;
 use crate::table::compile::{Compiled, Stamp, compile};
 use crate::table::diff::diff;
-
-use watch::fingerprint::Fingerprint;
 
 pub use report::{Changes, Outcome, Report, Trigger};
 
@@ -65,8 +64,8 @@ pub struct Reloader {
     /// Tables that requests may still hold: dropped here, so that no request pays for freeing one.
     retired: Mutex<Vec<Arc<Table>>>,
     observer: OnceLock<Arc<Observer>>,
-    /// Who wants to know that there is another table.
-    followers: Mutex<Vec<Box<dyn Fn() + Send + Sync>>>,
+    /// Told of every table that is published after the first.
+    published: Mutex<Vec<Box<dyn Fn() + Send + Sync>>>,
     /// When the last load began.
     began: Mutex<Instant>,
     /// How many have asked, ever.
@@ -119,7 +118,7 @@ impl Reloader {
             seen: Mutex::new((candidate.watched, candidate.fingerprint)),
             retired: Mutex::default(),
             observer: OnceLock::new(),
-            followers: Mutex::default(),
+            published: Mutex::default(),
             began: Mutex::new(begun),
             asked: AtomicU64::new(0),
             answered: Mutex::new(0),
@@ -138,9 +137,9 @@ impl Reloader {
         let _ = self.observer.set(observer);
     }
 
-    /// From now on `follower` is called whenever another table is in force. It must not block.
-    pub fn when_published(&self, follower: impl Fn() + Send + Sync + 'static) {
-        self.followers.lock().push(Box::new(follower));
+    /// From now on `told` is called after every table that is published. It must not block.
+    pub fn on_publish(&self, told: impl Fn() + Send + Sync + 'static) {
+        self.published.lock().push(Box::new(told));
     }
 
     /// The table in force.
@@ -262,7 +261,7 @@ impl Reloader {
         let table = Arc::new(table);
         self.table.store(Arc::clone(&table));
         self.retired.lock().push(Arc::clone(old));
-        self.followers.lock().iter().for_each(|follower| follower());
+        self.published.lock().iter().for_each(|told| told());
         if let Some(observer) = self.observer.get()
             && table.logging != old.logging
         {

@@ -4,7 +4,7 @@ use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 
-use super::watch::fingerprint::Fingerprint;
+use crate::follow::Fingerprint;
 
 /// After so many changes under its hands a reader takes what it has; the watcher will call again.
 const ATTEMPTS: usize = 5;

@@ -20,6 +20,7 @@ use crate::admin::{self, Parts};
 use crate::clock;
 use crate::config::render;
 use crate::exit;
+use crate::follow::Follower;
 use crate::observe::{Observer, log as process_log, systemd};
 use crate::private::{self, DirectoryError};
 use crate::proxy::{self, Engine, Listening, Resolver, Workers};
@@ -112,6 +113,7 @@ struct Running {
     admin: Option<admin::Running>,
     _watch: Option<Watch>,
     _acme: Option<acme::Running>,
+    _follower: Follower,
     workers: Arc<Workers>,
     observer: Arc<Observer>,
     _pid: Option<PidFile>,
@@ -169,7 +171,8 @@ fn start(source: &Source, reloader: &Arc<Reloader>, table: &Table) -> Result<Run
         Source::QuickStart { .. } => None,
     };
     let acme = acme.map(acme::Prepared::start).transpose().map_err(StartError::System)?;
-    Ok(Running { listening, admin, _watch: watch, _acme: acme, workers, observer, _pid: pid })
+    let follower = follower(reloader).map_err(StartError::System)?;
+    Ok(Running { listening, admin, _watch: watch, _acme: acme, _follower: follower, workers, observer, _pid: pid })
 }
 
 /// Certificates that were obtained are served before anything listens. A quick start, which writes nowhere, obtains none.
@@ -190,8 +193,17 @@ fn acme(
         observer: Arc::clone(observer),
     });
     let changed = prepared.changed();
-    reloader.when_published(move || changed.notify_one());
+    reloader.on_publish(move || changed.notify_one());
     Some(prepared)
+}
+
+/// Follows the files that the table in force is made from and that are live without a reload.
+fn follower(reloader: &Arc<Reloader>) -> std::io::Result<Follower> {
+    let tables = reloader.tables();
+    let follower = Follower::start(Arc::new(move || tables.load().followed()))?;
+    let handle = follower.handle();
+    reloader.on_publish(move || handle.poke());
+    Ok(follower)
 }
 
 /// The admin listener's token: from the state directory, or, where nothing may be written, one for this run.

@@ -12,6 +12,7 @@ mod clients;
 mod environments;
 mod headers;
 mod hosts;
+mod policies;
 mod routes;
 mod suggest;
 #[cfg(test)]
@@ -49,14 +50,17 @@ pub struct Stamp {
     pub now: UnixMillis,
 }
 
-/// Compiles. `previous` lends the endpoints' counters.
+/// Compiles. `previous` lends the endpoints' counters and what the limits remember.
 pub fn compile(model: Model, sources: &Sources, stamp: Stamp, previous: Option<&Table>) -> Compiled {
     let mut problems = Vec::new();
     let internal = Networks::new(&model.server.internal_networks);
     let clients = clients::compile(&model, &mut problems);
     let hosts = hosts::Ownership::of(&model, &mut problems);
     let mut upstreams = upstreams::Upstreams::of(&model.upstreams, &hosts, &internal, previous, &mut problems);
-    let (projects, routes) = projects(&model, &clients, &mut upstreams, &FileNames::of(sources), &mut problems);
+    let ledger = previous.map_or_else(Arc::default, |table| Arc::clone(&table.ledger));
+    let shared = routes::Shared::new(Arc::clone(&ledger));
+    let files = FileNames::of(sources);
+    let (projects, routes) = projects(&model, &clients, &mut upstreams, shared, &files, &mut problems);
     upstreams.report_use(&mut problems);
     let started_with = started_with(&model, previous);
     let acme = acme::compile(&model, &started_with.admin.state_dir, &mut problems);
@@ -84,6 +88,7 @@ pub fn compile(model: Model, sources: &Sources, stamp: Stamp, previous: Option<&
         client_entries: clients.entries,
         anonymous: Identity { user: Arc::from(""), name: Arc::from("") },
         matcher,
+        ledger,
         routes,
         upstreams,
     };
@@ -100,12 +105,12 @@ fn projects(
     model: &Model,
     clients: &clients::CompiledClients,
     upstreams: &mut upstreams::Upstreams<'_>,
+    mut shared: routes::Shared,
     files: &FileNames,
     problems: &mut Vec<Diagnostic>,
 ) -> (Vec<ProjectEntry>, Vec<Arc<Route>>) {
     let mut all =
         Vec::with_capacity(model.projects.iter().flat_map(|it| &it.environments).map(|it| it.routes.len()).sum());
-    let mut shared = routes::Shared::default();
     let mut entries = Vec::with_capacity(model.projects.len());
     for project in &model.projects {
         let scope = routes::ProjectScope::of(project, clients, files, problems);
@@ -119,6 +124,7 @@ fn projects(
             default: environments::default(project, problems),
             rules: environments::rules(project, problems),
             environments,
+            pages: scope.pages.clone(),
         });
     }
     (entries, all)

@@ -6,6 +6,7 @@
 //! listening changes nothing (`tracing_changes_nothing`); on the way to an admission nothing is allocated or formatted.
 
 mod asking;
+mod limits;
 #[cfg(test)]
 mod tests;
 
@@ -17,13 +18,14 @@ use http::{HeaderName, HeaderValue};
 
 use crate::clock::UnixMillis;
 use crate::policy::auth::ClientIndex;
+use crate::policy::page::Pages;
 use crate::policy::request_gate::{self, Canonical, Gate, RequestView};
 
 use super::Table;
 use super::route::Route;
 use asking::{Asking, malformed};
 
-pub(super) use asking::{API_KEY, NOT_BELOW, max_forwards};
+pub(super) use asking::{API_KEY, NOT_BELOW, allowed_methods, max_forwards};
 
 /// One of `clients`.
 #[derive(Debug, PartialEq, Eq)]
@@ -116,10 +118,25 @@ pub struct Refusal {
 pub enum Decision {
     /// Go on: forward, respond or redirect, as the route's action says.
     Admit(Admitted),
-    /// Answer with this; the route if one was found already (for metrics and log).
-    Refuse(Refusal, Option<Arc<Route>>),
+    /// Answer with this; how far the request had come (for metrics, log and pages).
+    Refuse(Refusal, Place),
+    /// A browser asks what its page may do: 204 with these headers, without asking who it is.
+    Preflight(Vec<(HeaderName, HeaderValue)>, Arc<Route>),
     /// `OPTIONS *`, or an OPTIONS that may not be forwarded any further (RFC 9110 §7.6.2): 204 with `allow`.
     ServerOptions,
+}
+
+/// Where a request was when it was refused: what had been found out until then.
+#[derive(Clone, Debug, Default)]
+pub struct Place {
+    /// The project that has its host.
+    pub project: Option<Arc<str>>,
+    /// The environment that serves it.
+    pub environment: Option<Arc<str>>,
+    /// The route.
+    pub route: Option<Arc<Route>>,
+    /// The project's own error pages.
+    pub pages: Option<Arc<Pages>>,
 }
 
 /// What `explain` wants to know on the way. The data plane passes [`NoTrace`], which costs nothing.
@@ -186,11 +203,12 @@ impl Table {
             }
             Gate::Refuse(refusal) => {
                 trace.verdict("request", "refuse", format_args!("{}", refusal.message));
-                return (Decision::Refuse(malformed(refusal), None), None);
+                return (Decision::Refuse(malformed(refusal), Place::default()), None);
             }
         };
         trace.verdict("request", "pass", format_args!("one meaning: host {}, path {}", canonical.host, canonical.path));
-        let mut asking = Asking { table: self, request, canonical: &canonical, now, assumed, trace };
+        let mut asking =
+            Asking { table: self, request, canonical: &canonical, now, assumed, trace, place: Place::default() };
         let decision = asking.decide();
         (decision, Some(canonical))
     }

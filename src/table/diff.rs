@@ -88,6 +88,9 @@ fn same_route(old: &Route, new: &Route) -> bool {
         && old.request_edits == new.request_edits
         && old.response_edits == new.response_edits
         && old.timeouts == new.timeouts
+        && old.limits == new.limits
+        && old.cors == new.cors
+        && old.pages == new.pages
         && same_sign(old.sign.as_ref(), new.sign.as_ref())
         && same_action(&old.action, &new.action)
 }

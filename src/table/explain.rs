@@ -15,15 +15,16 @@ use serde::ser::{Serialize, SerializeMap, Serializer};
 
 use crate::clock::UnixMillis;
 use crate::policy::request_gate::{Canonical, RequestView};
-use crate::policy::sign;
+use crate::policy::{sign, trace};
 
 pub use question::Question;
 
 use super::Table;
 use super::decide::{API_KEY, Admitted, Assumed, Decision, NOT_BELOW, Refusal, Trace};
 use super::rewrite::{self, Plan};
-use super::route::{Action, Edits, Forward, Route};
+use super::route::{Action, Edits, Filled, Forward, Mode, Route};
 use super::upstream::Scheme;
+use super::variables::Ids;
 
 /// The interface page's JSON, and a little more.
 #[derive(Clone, Debug, serde::Serialize)]
@@ -147,9 +148,11 @@ pub fn explain(table: &Table, question: &Question, now: UnixMillis) -> Result<Ex
     let mut explanation = notes.0;
     match (decision, canonical) {
         (Decision::Refuse(refusal, _), _) => explanation.refused(refusal),
-        (Decision::Admit(admitted), Some(canonical)) => {
-            explanation.admitted(table, &admitted, &request, &canonical, now)
-        }
+        (Decision::Admit(admitted), Some(canonical)) => match admitted.check_length(request.headers) {
+            Ok(()) => explanation.admitted(table, &admitted, &request, &canonical, now),
+            Err(refusal) => explanation.too_large(refusal),
+        },
+        (Decision::Preflight(headers, _), _) => explanation.preflight(&headers),
         (Decision::ServerOptions | Decision::Admit(_), _) => explanation.status = Some(204),
     }
     Ok(explanation)
@@ -236,6 +239,17 @@ impl Explanation {
         self.response_headers.set = fields(&refusal.headers, |_, _| false);
     }
 
+    fn too_large(&mut self, refusal: Refusal) {
+        let detail = refusal.message.clone().into_owned();
+        self.verdicts.push(Verdict { policy: "limits", verdict: "refuse", detail });
+        self.refused(refusal);
+    }
+
+    fn preflight(&mut self, headers: &[(HeaderName, HeaderValue)]) {
+        self.status = Some(204);
+        self.response_headers.set = fields(headers, |_, _| false);
+    }
+
     fn admitted(
         &mut self,
         table: &Table,
@@ -245,6 +259,11 @@ impl Explanation {
         now: UnixMillis,
     ) {
         self.response_headers = response_changes(&admitted.route.response_edits);
+        if let Some(cors) = &admitted.route.cors {
+            let told = fields(&cors.answer(request.headers), |_, _| false);
+            self.response_headers.set.0.splice(0..0, told.0);
+            self.response_headers.added.0.push(("vary".to_owned(), "origin".to_owned()));
+        }
         match &admitted.route.action {
             Action::Respond { status, .. } => self.status = Some(status.as_u16()),
             Action::Redirect { to, status } => {
@@ -266,7 +285,12 @@ impl Explanation {
     ) {
         // The first endpoint, without taking a turn.
         let Some(endpoint) = forward.upstream.endpoints.first() else { return };
-        let plan = rewrite::plan(table, admitted, request, canonical, endpoint, now, "one-for-each-request");
+        let ids = Ids { request: ONE_EACH, new_trace: ANY_TRACE };
+        let mut plan = rewrite::plan(table, admitted, request, canonical, endpoint, now, ids);
+        let begun = trace::begun(ANY_TRACE);
+        for (_, value) in plan.set.iter_mut().filter(|(_, value)| begun.as_ref() == Some(value)) {
+            *value = HeaderValue::from_static(ONE_EACH);
+        }
         let scheme = match forward.upstream.scheme {
             Scheme::Http => "http",
             Scheme::Https => "https",
@@ -280,6 +304,10 @@ impl Explanation {
     }
 }
 
+/// Stands for what is drawn for each request.
+const ONE_EACH: &str = "one-for-each-request";
+/// Digits for a trace that is never begun.
+const ANY_TRACE: &str = "0123456789abcdef0123456789abcdef";
 const ROUTED: &str = "routed";
 const REFUSED: &str = "refused";
 
@@ -306,7 +334,13 @@ fn request_changes(route: &Route, plan: Plan, request: &RequestView<'_>) -> Chan
 fn response_changes(edits: &Edits) -> Changes {
     let shown = |_: &HeaderName, value: &HeaderValue| value.is_sensitive();
     let removed = edits.remove.iter().map(ToString::to_string).collect();
-    Changes { set: fields(&edits.set, shown), added: fields(&edits.add, shown), removed }
+    let mut changes = Changes { set: fields(&edits.set, shown), added: fields(&edits.add, shown), removed };
+    for Filled { name, mode, value } in &edits.filled {
+        let value = if value.is_sensitive() { "***".to_owned() } else { value.to_string() };
+        let fields = if *mode == Mode::Set { &mut changes.set } else { &mut changes.added };
+        fields.0.push((name.to_string(), value));
+    }
+    changes
 }
 
 /// Names whose values are secrets by their nature.

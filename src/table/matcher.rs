@@ -16,6 +16,7 @@ use std::sync::Arc;
 use ahash::RandomState;
 
 use crate::policy::access::Networks;
+use crate::policy::page::Pages;
 
 use super::environment::Rule;
 use super::route::Route;
@@ -40,6 +41,8 @@ pub struct ProjectEntry {
     pub rules: Vec<Rule>,
     /// In the order written.
     pub environments: Vec<EnvironmentEntry>,
+    /// Its own error pages.
+    pub pages: Option<Arc<Pages>>,
 }
 
 /// One environment of a project, for look-up.

@@ -15,16 +15,19 @@ pub mod route;
 #[cfg(test)]
 mod testing;
 pub mod upstream;
+pub mod variables;
 
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::clock::UnixMillis;
+use crate::follow::Followed;
 use crate::policy::access::Networks;
 use crate::policy::auth::Clients;
+use crate::policy::limit::Ledger;
 
 pub use crate::config::model::{Admin, Listener, Logging, Server};
-pub use decide::{Admitted, Decision, Identity, NoTrace, Refusal, Trace};
+pub use decide::{Admitted, Decision, Identity, NoTrace, Place, Refusal, Trace};
 pub use route::{Action, Route};
 pub use upstream::{Endpoint, Upstream};
 
@@ -63,10 +66,19 @@ pub struct Table {
     pub anonymous: Identity,
     /// Hosts -> project -> environment -> prefix.
     pub matcher: matcher::Matcher,
+    /// What the limits remember; every later table carries it on.
+    pub ledger: Arc<Ledger>,
     /// Every route, in file order.
     pub routes: Vec<Arc<Route>>,
     /// Every upstream (named groups first, then one for each distinct URL authority).
     pub upstreams: Vec<Arc<Upstream>>,
+}
+
+impl Table {
+    /// What it is made from beside the configuration's own files, and is live by itself.
+    pub fn followed(&self) -> Vec<Arc<dyn Followed>> {
+        Vec::new()
+    }
 }
 
 /// The sections that are read at start: a later edit of them waits for a restart.

@@ -13,18 +13,19 @@ mod tests;
 
 use std::sync::Arc;
 
-use http::header::{CONNECTION, HOST, HeaderName, HeaderValue, MAX_FORWARDS, UPGRADE};
-use http::{HeaderMap, Method};
+use http::header::{CONNECTION, FORWARDED, HOST, HeaderName, HeaderValue, MAX_FORWARDS, UPGRADE, VIA};
+use http::{HeaderMap, Method, Version};
 
 use crate::clock::UnixMillis;
 use crate::policy::request_gate::{Canonical, RequestView};
 use crate::policy::sign::{self, Claims};
-use crate::policy::{forward, host, path};
+use crate::policy::{forward, host, path, trace};
 
 use super::Table;
 use super::decide::{Admitted, max_forwards};
-use super::route::{HostChoice, Route, Sign, UsernameEncoding};
+use super::route::{Edits, Filled, HostChoice, Mode, Route, Sign, UsernameEncoding};
 use super::upstream::Endpoint;
+use super::variables::{Facts, Ids};
 
 /// The changes to the head of one attempt.
 #[derive(Debug, Default)]
@@ -42,36 +43,59 @@ pub struct Plan {
     pub add: Vec<(HeaderName, HeaderValue)>,
 }
 
-/// Plans one attempt. `stamp`: the moment that is signed. `request_id`: what `x-request-id` says.
-pub fn plan(
-    table: &Table,
-    admitted: &Admitted,
-    request: &RequestView<'_>,
-    canonical: &Canonical<'_>,
+/// Plans one attempt. `stamp`: the moment that is signed. `ids`: what `x-request-id` says, and a trace's id, should one begin.
+pub fn plan<'a>(
+    table: &'a Table,
+    admitted: &'a Admitted,
+    request: &'a RequestView<'_>,
+    canonical: &'a Canonical<'_>,
     endpoint: &Endpoint,
     stamp: UnixMillis,
-    request_id: &str,
+    ids: impl Into<Ids<'a>>,
 ) -> Plan {
+    let ids = ids.into();
     let route = &*admitted.route;
     let trusted = table.trusted_proxies.contains(request.peer);
     let mut plan = Plan {
         target: target(route, canonical),
         host: host_sent(route, request, canonical, endpoint),
         remove: removed(admitted, request.headers, trusted),
-        set: Vec::with_capacity(route.request_edits.set.len() + route.payload.len() + 12),
+        set: Vec::with_capacity(route.request_edits.set.len() + route.payload.len() + 16),
         add: route.request_edits.add.clone(),
     };
+    // These first, so that a route may set them otherwise.
+    tracing(route, request.headers, ids.new_trace, &mut plan);
+    via(route, request, &mut plan);
+    port(request, table, trusted, &mut plan);
     plan.set.extend_from_slice(&route.request_edits.set);
+    if !route.request_edits.filled.is_empty() {
+        let facts = Facts { table, admitted, request, canonical, ids, now: stamp, upstream_status: None };
+        for (mode, name, value) in filled(&route.request_edits, &facts) {
+            match mode {
+                Mode::Set => plan.set.push((name, value)),
+                Mode::Add => plan.add.push((name, value)),
+            }
+        }
+    }
     if *request.method == Method::OPTIONS {
         plan.set.extend(max_forwards(request.headers).map(|hops| (MAX_FORWARDS, hops.saturating_sub(1).into())));
     }
     forwarding(table, admitted, request, canonical, trusted, &mut plan);
-    plan.put(X_REQUEST_ID, HeaderValue::from_str(request_id).ok());
+    plan.put(X_REQUEST_ID, HeaderValue::from_str(ids.request).ok());
     if let Some(sign) = &route.sign {
         identify(admitted, sign, stamp, &mut plan);
     }
     plan.set.extend_from_slice(&route.payload);
     plan
+}
+
+/// The values with variables of one direction, as one request fills them in.
+pub fn filled<'e>(
+    edits: &'e Edits,
+    facts: &'e Facts<'e>,
+) -> impl Iterator<Item = (Mode, HeaderName, HeaderValue)> + 'e {
+    let fill = |Filled { name, mode, value }: &Filled| Some((*mode, name.clone(), value.fill(facts)?));
+    edits.filled.iter().filter_map(fill)
 }
 
 /// The `Location` of a redirect route.
@@ -108,6 +132,7 @@ const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 const X_REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
+const X_FORWARDED_PORT: HeaderName = HeaderName::from_static("x-forwarded-port");
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// The fields of this head that go no further than this hop (RFC 9110 §7.6.1): known names, and what `Connection`
@@ -232,6 +257,66 @@ fn forwarding(
         plan.put(X_FORWARDED_HOST, asked_host(request, canonical));
     }
     plan.put(X_REAL_IP, address);
+    if trusted && headers.contains_key(FORWARDED) {
+        let host = asked_host(request, canonical);
+        let host = host.as_ref().and_then(|host| host.to_str().ok());
+        let proto = if tls { "https" } else { "http" };
+        plan.put(FORWARDED, HeaderValue::try_from(forward::forwarded::rebuilt(headers, peer, proto, host)).ok());
+    }
+}
+
+/// A trace that came in goes on as it is; one begins where there is none that can be read, unless the route removes it.
+fn tracing(route: &Route, headers: &HeaderMap, new_trace: &str, plan: &mut Plan) {
+    if trace::named(headers).is_some() || route.request_edits.remove.contains(&trace::TRACEPARENT) {
+        return;
+    }
+    plan.put(trace::TRACEPARENT, trace::begun(new_trace));
+    if headers.contains_key(trace::TRACESTATE) {
+        plan.remove.push(trace::TRACESTATE);
+    }
+}
+
+/// RFC 9110 §7.6.3: who passed the request on, and how it had come.
+fn via(route: &Route, request: &RequestView<'_>, plan: &mut Plan) {
+    if route.request_edits.remove.contains(&VIA) {
+        return;
+    }
+    let own = via_received(request.version);
+    let mut earlier = request.headers.get_all(VIA).iter().filter_map(|value| value.to_str().ok()).peekable();
+    if earlier.peek().is_none() {
+        return plan.put(VIA, Some(own));
+    }
+    let mut chain = earlier.collect::<Vec<_>>().join(", ");
+    chain.push_str(", ");
+    chain.push_str(own.to_str().unwrap_or_default());
+    plan.put(VIA, HeaderValue::try_from(chain).ok());
+}
+
+/// The entry of this edge in `via`, for a message that came in that version.
+pub fn via_received(version: Version) -> HeaderValue {
+    HeaderValue::from_static(match version {
+        Version::HTTP_10 => "1.0 countersign",
+        Version::HTTP_2 => "2.0 countersign",
+        _ => "1.1 countersign",
+    })
+}
+
+/// The port that the client asked: the one in Host, else the scheme's.
+fn port(request: &RequestView<'_>, table: &Table, trusted: bool, plan: &mut Plan) {
+    let RequestView { peer, headers, tls, .. } = *request;
+    if trusted && headers.contains_key(X_FORWARDED_PORT) {
+        return;
+    }
+    let asked = request.authority.or_else(|| headers.get(HOST).and_then(|value| value.to_str().ok()));
+    let written = asked.and_then(|asked| host::split(asked).ok()).and_then(|(_, port)| port);
+    let value = match written {
+        Some(port) => HeaderValue::from(port),
+        None if forward::x_forwarded_proto(tls, peer, headers, &table.trusted_proxies) == "https" => {
+            HeaderValue::from_static("443")
+        }
+        None => HeaderValue::from_static("80"),
+    };
+    plan.put(X_FORWARDED_PORT, Some(value));
 }
 
 /// The six headers that say who calls; the signature is over what they say.

@@ -8,7 +8,11 @@ use http::{HeaderName, HeaderValue, Method, StatusCode};
 
 use crate::observe::metrics::RouteSeries;
 use crate::policy::access::Access;
+use crate::policy::cors::Cors;
+use crate::policy::limit::Limits;
+use crate::policy::page::Pages;
 use crate::policy::sign::Scheme;
+use crate::policy::template::Template;
 use crate::secret::Secret;
 
 use super::upstream::Upstream;
@@ -52,6 +56,12 @@ pub struct Route {
     pub response_edits: Arc<Edits>,
     /// Of one request.
     pub timeouts: Timeouts,
+    /// How much passes; `None`: everything.
+    pub limits: Option<Box<Limits>>,
+    /// What browsers are told; `None`: whatever the upstream says.
+    pub cors: Option<Arc<Cors>>,
+    /// The project's own error pages.
+    pub pages: Option<Arc<Pages>>,
     /// Its metrics, made at its first request.
     pub series: OnceLock<Arc<RouteSeries>>,
 }
@@ -137,7 +147,7 @@ pub struct SignNames {
     pub appid_value: HeaderValue,
 }
 
-/// Static edits of one direction: `remove`, then `set` (replaces), then `add` (appends).
+/// The edits of one direction: `remove`, then `set` (replaces), then `add` (appends), then `filled`.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Edits {
     /// Replaced.
@@ -146,6 +156,28 @@ pub struct Edits {
     pub add: Vec<(HeaderName, HeaderValue)>,
     /// Removed.
     pub remove: Vec<HeaderName>,
+    /// Values with variables, in order, with everything else that is said of the same names.
+    pub filled: Vec<Filled>,
+}
+
+/// One value that is made for each request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Filled {
+    /// The header.
+    pub name: HeaderName,
+    /// Whether it replaces what is there.
+    pub mode: Mode,
+    /// How it is made.
+    pub value: Template,
+}
+
+/// What a value does to those that are there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// It replaces them.
+    Set,
+    /// It goes behind them.
+    Add,
 }
 
 impl Route {

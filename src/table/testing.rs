@@ -164,6 +164,29 @@ pub(super) fn field(name: &'static str, value: &'static str) -> (Spanned<HeaderN
     (Spanned::new(HeaderName::from_static(name), at(5)), HeaderValue::from_static(value))
 }
 
+/// CORS for these origins, a minute long.
+pub(super) fn cors(origins: &[&str]) -> Cors {
+    Cors {
+        origins: Origins::These(origins.iter().map(|origin| text(origin)).collect()),
+        max_age: Duration::from_secs(60),
+        credentials: false,
+        expose: Vec::new(),
+        at: at(6),
+    }
+}
+
+/// One request at once and one a minute, one in flight, a thousand bytes; for all of the route's callers.
+pub(super) fn limits() -> Limits {
+    Limits {
+        requests: Some(Rate { count: 1, period: Duration::from_secs(60) }),
+        burst: 1,
+        concurrent: Some(1),
+        body: Some(1000),
+        per: Per::Route,
+        at: at(7),
+    }
+}
+
 pub(super) fn url(text: &str) -> UpstreamUrl {
     let (scheme, rest) = text.split_once("://").unwrap();
     let (scheme, default) = if scheme == "https" { (Scheme::Https, 443) } else { (Scheme::Http, 80) };

@@ -23,6 +23,7 @@ mod fixtures;
 mod http_cases;
 mod lifecycle;
 mod logs;
+mod oracles;
 mod real;
 mod recipes;
 mod reload;

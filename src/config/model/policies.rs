@@ -120,10 +120,8 @@ pub struct Files {
 /// `pages` of a project: what replaces the edge's own error answers.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Pages {
-    /// A status and the HTML file for it.
-    pub by_status: Vec<(StatusCode, Spanned<PathBuf>)>,
-    /// For every other status.
-    pub otherwise: Option<Spanned<PathBuf>>,
+    /// The first and the last of some statuses, and the HTML file for them; the fewest statuses win.
+    pub by_status: Vec<((u16, u16), Spanned<PathBuf>)>,
 }
 
 /// Where an identity may come from.

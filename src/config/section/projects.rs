@@ -7,16 +7,25 @@ use crate::config::decoder::Decoder;
 use crate::config::fields::{Fields, Later, Off, Shape};
 use crate::config::header;
 use crate::config::model::{
-    ChooseEnvironment, EnvironmentSource, HostPattern, Pages, Project, SignDefaults, UpstreamPolicy, UsernameEncoding,
+    ChooseEnvironment, EnvironmentSource, HostPattern, Project, SignDefaults, UpstreamPolicy, UsernameEncoding,
 };
-use crate::config::section::environments;
+use crate::config::section::{environments, pages};
 use crate::config::tree::{Entry, Node};
 use crate::config::value::{self, Problem, shown, word};
 use crate::diagnostic::{Diagnostic, Pos, Spanned};
 
 const PROJECT: Shape = Shape {
     what: "a project",
-    keys: &["hosts", "app_id", "upstream_policy", "environment", "choose_environment", "sign_defaults", "environments"],
+    keys: &[
+        "hosts",
+        "app_id",
+        "upstream_policy",
+        "environment",
+        "choose_environment",
+        "sign_defaults",
+        "pages",
+        "environments",
+    ],
     later: &[Later { key: "allow_direct", off: Off::False }, Later { key: "browser_client", off: Off::False }],
 };
 
@@ -46,6 +55,7 @@ pub fn decode(decoder: &mut Decoder<'_, '_>, entry: &Entry<'_>) -> Option<Projec
     let rules = fields.get("choose_environment").and_then(|node| decoder.list(node, rule));
     let sign_defaults = sign_defaults(decoder, fields.get("sign_defaults"), entry.at);
     let family = header::family(&sign_defaults.header_prefix);
+    let pages = fields.get("pages").map(|node| pages::decode(decoder, node)).unwrap_or_default();
     let environments =
         fields.get("environments").map(|node| environments::decode(decoder, node, &family)).unwrap_or_default();
     Some(Project {
@@ -56,7 +66,7 @@ pub fn decode(decoder: &mut Decoder<'_, '_>, entry: &Entry<'_>) -> Option<Projec
         environment: environment.unwrap_or_else(|| Spanned::new("production".into(), entry.at)),
         choose_environment: rules.unwrap_or_default(),
         sign_defaults,
-        pages: Pages::default(),
+        pages,
         environments,
     })
 }

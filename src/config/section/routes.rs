@@ -8,7 +8,7 @@ use crate::config::fields::{Fields, Later, Off, Shape};
 use crate::config::header;
 use crate::config::model::{Action, Auth, HeaderEdits, HostHeader, Proxy, Retry, Route, Target, Timeouts};
 use crate::config::section::environments::Prefixes;
-use crate::config::section::{headers, sign};
+use crate::config::section::{cors, headers, limits, sign};
 use crate::config::tree::{Entry, Node};
 use crate::config::value::{self, Problem, shown, word};
 use crate::diagnostic::{Diagnostic, Spanned};
@@ -17,14 +17,12 @@ const ROUTE: Shape = Shape {
     what: "a route",
     keys: &[
         "prefix", "upstream", "rewrite", "host", "redirect", "respond", "auth", "methods", "access", "sign", "payload",
-        "headers", "timeouts",
+        "headers", "timeouts", "limits", "cors",
     ],
     later: &[
         Later { key: "mode", off: Off::Words(&["api"], &["direct"]) },
         Later { key: "credential", off: Off::Empty },
-        Later { key: "limits", off: Off::Empty },
         Later { key: "retry", off: Off::OneAttempt },
-        Later { key: "cors", off: Off::Empty },
         Later { key: "compress", off: Off::Empty },
         Later { key: "files", off: Off::Empty },
     ],
@@ -64,6 +62,8 @@ pub fn decode(decoder: &mut Decoder<'_, '_>, node: &Node<'_>, family: &str, pref
         fields.get("headers").map(|node| headers::decode(decoder, node)).unwrap_or_default();
     headers::check_owners(decoder, family, &payload, &request_headers);
     let timeouts = fields.get("timeouts").map(|node| timeouts(decoder, node)).unwrap_or_default();
+    let limits = fields.get("limits").and_then(|node| limits::decode(decoder, node));
+    let cors = fields.get("cors").and_then(|node| cors::decode(decoder, node));
     let action = action(decoder, &fields, &request_headers)?;
     Some(Route {
         prefix: prefix?,
@@ -77,9 +77,9 @@ pub fn decode(decoder: &mut Decoder<'_, '_>, node: &Node<'_>, family: &str, pref
         request_headers,
         response_headers,
         timeouts,
-        limits: None,
+        limits,
         retry: Retry::default(),
-        cors: None,
+        cors,
         compress: Vec::new(),
         at,
     })

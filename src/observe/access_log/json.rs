@@ -41,6 +41,7 @@ pub fn push_line(out: &mut Vec<u8>, event: &RequestEnd<'_>, policy: Query) {
     string(out, b",\"code\":\"", event.code);
     referer(out, event.referer.unwrap_or_default(), policy);
     string(out, b",\"user_agent\":\"", event.user_agent.unwrap_or_default());
+    string(out, b",\"trace_id\":\"", event.trace_id);
     out.extend_from_slice(b"}\n");
 }
 
@@ -138,7 +139,7 @@ mod tests {
             r#""first_byte_ms":7.001,"project":"demo","environment":"production","route":"/a0","generation":3,"#,
             r#""client":"laptop","user":"dev@example.com","upstream":"test.example.com:443","#,
             r#""endpoint":"test.example.com:443","upstream_status":200,"attempts":1,"reused":true,"token":"","#,
-            r#""end":"ok","code":"","referer":"https://a.test/?q=***","user_agent":"curl/8"}"#,
+            r#""end":"ok","code":"","referer":"https://a.test/?q=***","user_agent":"curl/8","trace_id":"4bf92f3577b34da6a3ce929d0e0e4736"}"#,
             "\n"
         );
         assert_eq!(line(&event(), Query::Redacted), expected);
@@ -162,7 +163,7 @@ mod tests {
         }
         assert_eq!((&value["query"], &value["method"]), (&"".into(), &"".into()));
         assert_eq!((&value["status"], &value["end"]), (&0.into(), &"client_abort".into()));
-        assert_eq!(value.as_object().unwrap().len(), 30);
+        assert_eq!(value.as_object().unwrap().len(), 31);
     }
 
     #[test]

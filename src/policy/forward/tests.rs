@@ -141,3 +141,29 @@ fn hop_by_hop_and_forwarding_names() {
         assert!(!is_hop_by_hop(name), "{name}");
     }
 }
+
+#[test]
+fn forwarded_is_read_where_a_trusted_peer_sends_it_alone() {
+    let trusted = networks(&["10.0.0.0/8", "fd00::/8"]);
+    let both = |peer: &str, fields: &[(&'static str, &'static str)]| {
+        let fields =
+            fields.iter().map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value)));
+        let (peer, headers) = (peer.parse().unwrap(), fields.collect::<HeaderMap>());
+        let address = client_address(peer, &headers, &trusted).to_string();
+        (address, x_forwarded_for(peer, &headers, &trusted), x_forwarded_proto(false, peer, &headers, &trusted))
+    };
+    let row = |address: &str, chain: &str, proto| (address.to_owned(), chain.to_owned(), proto);
+    let chain = ("forwarded", "for=6.6.6.6, for=203.0.113.9;proto=http, for=\"[fd00::2]:80\";proto=https");
+    assert_eq!(both("10.0.0.1", &[chain]), row("203.0.113.9", "6.6.6.6, 203.0.113.9, fd00::2, 10.0.0.1", "https"));
+    assert_eq!(both("198.51.100.7", &[chain]), row("198.51.100.7", "198.51.100.7", "http"), "a stranger");
+    let with_other = [chain, ("x-forwarded-for", "192.0.2.1"), ("x-forwarded-proto", "http")];
+    assert_eq!(
+        both("10.0.0.1", &with_other),
+        row("192.0.2.1", "192.0.2.1, 10.0.0.1", "http"),
+        "the other has the word"
+    );
+    let hidden = ("forwarded", "for=6.6.6.6, for=_hidden, for=10.2.0.1");
+    assert_eq!(both("10.0.0.1", &[hidden]), row("10.2.0.1", "6.6.6.6, unknown, 10.2.0.1, 10.0.0.1", "http"));
+    let broken = ("forwarded", "for=6.6.6.6, for=\"");
+    assert_eq!(both("10.0.0.1", &[broken]), row("10.0.0.1", "10.0.0.1", "http"));
+}

@@ -1,15 +1,14 @@
 use std::future::poll_fn;
 use std::sync::Arc;
 use std::task::Poll;
-use std::time::Duration;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 
-use super::{Connection, Fault, HOLD, READ_AHEAD, Silence};
+use super::{Connection, Fault, HOLD, READ_AHEAD};
 use crate::policy::head::Framing;
+use crate::proxy::clocks::Silence;
 use crate::proxy::listener::ListenerInfo;
-use crate::table::route::Timeouts;
 
 async fn pair() -> (TcpStream, Arc<Connection>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -94,7 +93,7 @@ async fn a_chunked_body_that_could_be_read_in_two_ways_is_not_passed_on() {
     connection.wire().begin(Framing::Chunked, 0, 4);
     client.write_all(b"\r\nabc\r\n0\r\n\r\n").await.unwrap();
     assert!(read(&connection, 64).await.is_err());
-    assert_eq!(connection.wire().fault(), Some(Fault::MalformedBody));
+    assert_eq!(connection.wire().clocks.fault(), Some(Fault::MalformedBody));
 }
 
 #[tokio::test]
@@ -143,27 +142,12 @@ async fn the_clients_end_is_seen_while_nothing_is_to_be_read() {
     assert!(connection.wire().ended());
 }
 
-#[tokio::test(start_paused = true)]
-async fn an_upstream_that_is_silent_becomes_due_and_a_word_of_it_starts_the_clock_anew() {
-    let (_client, connection) = pair().await;
-    let mut wire = connection.wire();
-    let waits = Timeouts { first_byte: Duration::from_secs(5), idle: Duration::from_secs(7), ..Timeouts::default() };
-    wire.wait_by(waits);
-    wire.await_first_byte();
-    let now = tokio::time::Instant::now();
-    assert_eq!(wire.next_due(), Some((now + waits.first_byte, Fault::UpstreamSilent(Silence::FirstByte))));
-    wire.heard_upstream();
-    assert_eq!(wire.next_due(), Some((now + waits.idle, Fault::UpstreamSilent(Silence::Idle))));
-    wire.expect_nothing();
-    assert_eq!(wire.next_due(), None);
-}
-
 #[tokio::test]
 async fn a_fault_reaches_the_reader_but_lets_the_edge_tell_the_client_about_its_upstream() {
     let (_client, connection) = pair().await;
-    connection.wire().fail(Fault::UpstreamSilent(Silence::FirstByte));
+    connection.wire().clocks.fail(Fault::UpstreamSilent(Silence::FirstByte));
     assert!(read(&connection, 1).await.is_err());
     assert!(poll_fn(|cx| connection.wire().poll_write(cx, b"HTTP/1.1 504")).await.is_ok());
-    connection.wire().fail(Fault::ClientStalled);
+    connection.wire().clocks.fail(Fault::ClientStalled);
     assert!(poll_fn(|cx| connection.wire().poll_write(cx, b"x")).await.is_err());
 }

@@ -7,10 +7,11 @@ use http::{HeaderName, HeaderValue};
 use crate::config::model::{HeaderEdits, Route, SignDefaults};
 use crate::diagnostic::{Diagnostic, Pos, Spanned};
 use crate::policy::sign;
+use crate::policy::template::{self, Template, TemplateError, Variable, Written};
 use crate::secret::Secret;
 
 use super::super::rewrite::{is_of_the_connection, reads_as};
-use super::super::route::{Edits, SignNames};
+use super::super::route::{Edits, Filled, Mode, SignNames};
 
 /// Field names that no signature prefix may cover: the edge or HTTP itself needs them.
 const COMMON: [&str; 12] = [
@@ -96,16 +97,67 @@ pub(super) fn payload(
     payload
 }
 
+/// Which direction edits are for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Way {
+    /// Towards the upstream.
+    Request,
+    /// Towards the client.
+    Response,
+}
+
 /// Compiles the edits of one direction.
-pub(super) fn edits(written: &HeaderEdits) -> Edits {
-    let plain = |pairs: &[(Spanned<HeaderName>, HeaderValue)]| {
-        pairs.iter().map(|(name, value)| (name.value.clone(), value.clone())).collect()
-    };
-    Edits {
-        set: plain(&written.set),
-        add: plain(&written.add),
-        remove: written.remove.iter().map(|name| name.value.clone()).collect(),
+pub(super) fn edits(written: &HeaderEdits, way: Way, problems: &mut Vec<Diagnostic>) -> Edits {
+    let set = written.set.iter().map(|(name, value)| (Mode::Set, name, value));
+    let add = written.add.iter().map(|(name, value)| (Mode::Add, name, value));
+    let mut read = Vec::with_capacity(written.set.len() + written.add.len());
+    for (mode, name, value) in set.chain(add) {
+        match template::read(value) {
+            Ok(Written::Template(template)) if way == Way::Request && template.names(Variable::UpstreamStatus) => {
+                problems.push(too_early(name));
+            }
+            Ok(value) => read.push((mode, &name.value, value)),
+            Err(error) => problems.push(not_a_value(name, &error)),
+        }
     }
+    let mut edits =
+        Edits { remove: written.remove.iter().map(|name| name.value.clone()).collect(), ..Edits::default() };
+    let is_filled = |wanted: &HeaderName| {
+        read.iter().any(|(_, name, value)| *name == wanted && matches!(value, Written::Template(_)))
+    };
+    for (mode, name, value) in &read {
+        let name = (*name).clone();
+        match (mode, value) {
+            (_, Written::Template(value)) => edits.filled.push(Filled { name, mode: *mode, value: value.clone() }),
+            // What is said of one name stays in the order in which it was said.
+            (_, Written::Fixed(value)) if is_filled(&name) => {
+                edits.filled.push(Filled { name, mode: *mode, value: Template::fixed(value) });
+            }
+            (Mode::Set, Written::Fixed(value)) => edits.set.push((name, value.clone())),
+            (Mode::Add, Written::Fixed(value)) => edits.add.push((name, value.clone())),
+        }
+    }
+    edits
+}
+
+fn too_early(name: &Spanned<HeaderName>) -> Diagnostic {
+    let message = format!("`{{upstream_status}}` in the request's `{}`: nobody has answered yet", **name);
+    Diagnostic::error("unknown_variable", name.at, message).hint("it can be used in headers of the response")
+}
+
+/// The value itself is not shown: it may be a secret.
+fn not_a_value(name: &Spanned<HeaderName>, error: &TemplateError) -> Diagnostic {
+    let message = format!("the value of `{}`: {error}", **name);
+    let hint = match error {
+        TemplateError::Unknown(_) => {
+            format!(
+                "the variables are {}; for a brace itself write it twice",
+                template::names().collect::<Vec<_>>().join(", ")
+            )
+        }
+        TemplateError::Brace => "for a brace itself write it twice: `{{` and `}}`".to_owned(),
+    };
+    Diagnostic::error("unknown_variable", name.at, message).hint(hint)
 }
 
 /// Whether there is nothing to do.

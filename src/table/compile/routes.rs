@@ -10,6 +10,9 @@ use crate::config::model::{
 };
 use crate::diagnostic::{Diagnostic, Spanned};
 use crate::policy::access::Access;
+use crate::policy::cors::Cors;
+use crate::policy::limit::Ledger;
+use crate::policy::page::Pages;
 use crate::policy::path;
 use crate::policy::sign::{self, Scheme};
 
@@ -17,8 +20,9 @@ use super::super::matcher::{EnvironmentEntry, Routes, covers};
 use super::super::route::{Action, Auth, Edits, Forward, HostChoice, Route, Sign, SignNames};
 use super::clients::CompiledClients;
 use super::environments::LOCAL;
+use super::headers::Way;
 use super::upstreams::{Upstreams, Use};
-use super::{FileNames, headers};
+use super::{FileNames, headers, policies};
 
 /// What all routes of one project have in common.
 pub(super) struct ProjectScope<'c> {
@@ -29,6 +33,7 @@ pub(super) struct ProjectScope<'c> {
     family: Arc<str>,
     /// `None`: they cannot be built, which has been reported.
     names: Option<Arc<SignNames>>,
+    pub(super) pages: Option<Arc<Pages>>,
     clients: &'c CompiledClients,
     files: &'c FileNames,
 }
@@ -36,6 +41,7 @@ pub(super) struct ProjectScope<'c> {
 /// What is shared by routes that say the same, so that a hundred thousand of them stay small.
 #[derive(Default)]
 pub(super) struct Shared {
+    ledger: Arc<Ledger>,
     no_edits: Arc<Edits>,
     injected: HashMap<Vec<Box<str>>, Arc<[Box<str>]>>,
     texts: HashSet<Arc<str>>,
@@ -72,6 +78,7 @@ impl<'c> ProjectScope<'c> {
             encoding: project.sign_defaults.username_encoding,
             family,
             names,
+            pages: policies::pages(&project.pages, problems),
             clients,
             files,
         }
@@ -79,6 +86,11 @@ impl<'c> ProjectScope<'c> {
 }
 
 impl Shared {
+    /// Nothing shared yet; the limits remember in that ledger.
+    pub(super) fn new(ledger: Arc<Ledger>) -> Self {
+        Self { ledger, ..Self::default() }
+    }
+
     fn text(&mut self, text: &str) -> Arc<str> {
         if let Some(known) = self.texts.get(text) {
             return Arc::clone(known);
@@ -92,8 +104,11 @@ impl Shared {
         Arc::clone(self.injected.entry(names).or_insert_with_key(|names| names.as_slice().into()))
     }
 
-    fn edits(&self, written: &model::HeaderEdits) -> Arc<Edits> {
-        if headers::is_empty(written) { Arc::clone(&self.no_edits) } else { Arc::new(headers::edits(written)) }
+    fn edits(&self, written: &model::HeaderEdits, way: Way, problems: &mut Vec<Diagnostic>) -> Arc<Edits> {
+        if headers::is_empty(written) {
+            return Arc::clone(&self.no_edits);
+        }
+        Arc::new(headers::edits(written, way, problems))
     }
 }
 
@@ -150,11 +165,22 @@ impl Builder<'_, '_, '_> {
             family: Arc::clone(&self.scope.family),
             payload,
             injected: self.shared.injected(headers::injected(written, &self.scope.family)),
-            request_edits: self.shared.edits(&written.request_headers),
-            response_edits: self.shared.edits(&written.response_headers),
+            request_edits: self.shared.edits(&written.request_headers, Way::Request, self.problems),
+            response_edits: self.shared.edits(&written.response_headers, Way::Response, self.problems),
             timeouts: written.timeouts,
+            limits: written.limits.as_ref().map(|limits| {
+                let name = (&*self.scope.name, &**environment, written.prefix.as_str());
+                policies::limits(&self.shared.ledger, name, limits)
+            }),
+            cors: self.cors(written, environment),
+            pages: self.scope.pages.clone(),
             series: OnceLock::new(),
         })
+    }
+
+    fn cors(&mut self, written: &model::Route, environment: &str) -> Option<Arc<Cors>> {
+        let cors = written.cors.as_ref()?;
+        Some(policies::cors(cors, written.methods.as_deref(), environment, self.problems))
     }
 
     /// The prefix in the spelling that requests' paths are brought into.

@@ -7,7 +7,7 @@ use http::{HeaderName, Method};
 
 use crate::config::Model;
 use crate::config::model::{
-    Action, Auth, HeaderEdits, HostHeader, Proxy, Route, Scheme, SignScheme, Target, UpstreamPolicy,
+    Action, Auth, Cors, HeaderEdits, HostHeader, Origins, Proxy, Route, Scheme, SignScheme, Target, UpstreamPolicy,
 };
 use crate::diagnostic::{Diagnostic, Spanned};
 use crate::secret::Secret;
@@ -440,4 +440,77 @@ fn every_problem_comes_in_one_run_in_file_order() {
     let mut codes: Vec<_> = found.iter().map(|problem| problem.code).collect();
     codes.sort_unstable();
     assert_eq!(codes, ["invalid_path", "invalid_user", "reserved_header", "unknown_upstream"]);
+}
+
+#[test]
+fn anybodys_pages_are_for_environments_that_are_not_production() {
+    let any = || {
+        let mut any = testing::route("/a0", "https://u.example.com");
+        any.cors = Some(Cors { origins: Origins::Any, ..cors(&[]) });
+        any
+    };
+    assert_eq!(error_codes(model(vec![project("demo", &[], vec![any()])])), ["any_origin_in_production"]);
+    let mut demo = project("demo", &[], vec![respond("/")]);
+    demo.environments.push(environment("local", vec![any()]));
+    demo.environments.push(environment("dev", vec![any()]));
+    assert_eq!(error_codes(model(vec![demo])), Vec::<&str>::new());
+}
+
+#[test]
+fn a_value_with_a_brace_that_means_nothing_is_refused() {
+    for (value, says) in [
+        ("{remote_addr}", "there is no variable `{remote_addr}`"),
+        ("{\"a\": 1}", "a single brace that is not part of a variable"),
+        ("{upstream_status}", "nobody has answered yet"),
+    ] {
+        let mut odd = respond("/");
+        odd.request_headers.set = vec![field("x-odd", value)];
+        let found = problems(model(vec![project("demo", &[], vec![odd])]));
+        let found = found.iter().find(|it| it.code == "unknown_variable").unwrap();
+        assert!(found.message.contains(says) && !found.hint.is_empty(), "{found:?}");
+    }
+    let mut secret = respond("/");
+    let (name, mut value) = field("x-api-token", "{hunter2");
+    value.set_sensitive(true);
+    secret.request_headers.set = vec![(name, value)];
+    let found = problems(model(vec![project("demo", &[], vec![secret])]));
+    assert!(!format!("{found:?}").contains("hunter2"));
+}
+
+#[test]
+fn limits_remember_over_a_reload() {
+    let world = || {
+        let mut limited = testing::route("/a0", "https://u.example.com");
+        limited.limits = Some(limits());
+        model(vec![project("demo", &[], vec![limited])])
+    };
+    let caller = crate::policy::limit::Caller { client: None, address: "192.0.2.1".parse().unwrap() };
+    let first = table(world());
+    let take = |table: &crate::table::Table| table.routes[0].limits.as_ref().unwrap().take(caller, 1);
+    drop(take(&first).unwrap());
+    let second = compiled(world(), Some(&first)).table.unwrap();
+    assert!(take(&second).is_err());
+    assert!(take(&table(world())).is_ok(), "a table of its own remembers nothing");
+}
+
+#[test]
+fn pages_are_read_from_their_files() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = |name: &str, bytes: &[u8]| {
+        let path = directory.path().join(name);
+        std::fs::write(&path, bytes).unwrap();
+        Spanned::new(path, at(8))
+    };
+    let with = |file: Spanned<std::path::PathBuf>| {
+        let mut demo = project("demo", &[], vec![respond("/")]);
+        demo.pages.by_status = vec![((404, 404), file)];
+        model(vec![demo])
+    };
+    let good = table(with(file("good.html", b"<h1>{status}</h1>")));
+    let facts = crate::policy::page::Facts { status: 404, code: "", message: "", request_id: "" };
+    assert_eq!(good.routes[0].pages.as_ref().unwrap().fill(&facts).as_deref(), Some("<h1>404</h1>"));
+    let missing = Spanned::new(directory.path().join("missing.html"), at(8));
+    for bad in [missing, file("latin1.html", b"\xe4"), file("large.html", &vec![b'x'; (256 << 10) + 1])] {
+        assert_eq!(error_codes(with(bad)), ["unusable_page"]);
+    }
 }

@@ -4,19 +4,21 @@ use std::borrow::Cow;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use http::header::{ALLOW, AUTHORIZATION, HeaderName, HeaderValue, MAX_FORWARDS, WWW_AUTHENTICATE};
+use http::header::{ALLOW, AUTHORIZATION, HeaderName, HeaderValue, MAX_FORWARDS, ORIGIN, WWW_AUTHENTICATE};
 use http::{HeaderMap, Method};
 
 use crate::clock::UnixMillis;
 use crate::policy::auth::Presented;
+use crate::policy::cors::{Cors, Preflight};
 use crate::policy::forward;
+use crate::policy::limit::Limits;
 use crate::policy::request_gate::{Canonical, GateRefusal, RequestView};
 
 use super::super::Table;
 use super::super::environment::Choice;
 use super::super::matcher::{EnvironmentEntry, ProjectEntry, covers};
 use super::super::route::{Auth, Route};
-use super::{Admitted, Assumed, ClientEntry, Consumed, Decision, Identity, Refusal, Trace};
+use super::{Admitted, Assumed, ClientEntry, Consumed, Decision, Identity, Place, Refusal, Trace};
 
 /// One decision on its way.
 pub(super) struct Asking<'d, 'a, T> {
@@ -26,6 +28,8 @@ pub(super) struct Asking<'d, 'a, T> {
     pub(super) now: UnixMillis,
     pub(super) assumed: Assumed<'d>,
     pub(super) trace: &'d mut T,
+    /// How far it has come; filled in for a refusal, since an admission has it all in its route.
+    pub(super) place: Place,
 }
 
 /// Who the caller turned out to be.
@@ -39,10 +43,16 @@ impl<T: Trace> Asking<'_, '_, T> {
         let client_ip = forward::client_address(self.request.peer, self.request.headers, &self.table.trusted_proxies);
         let route = match self.route(client_ip) {
             Ok(route) => route,
-            Err(refusal) => return Decision::Refuse(refusal, None),
+            Err(refusal) => return Decision::Refuse(refusal, std::mem::take(&mut self.place)),
         };
+        match self.preflight(&route) {
+            Preflight::No => {}
+            Preflight::Answer(headers) => return Decision::Preflight(headers, route),
+            Preflight::Stranger => return Decision::Refuse(origin_not_allowed(), Place::of(route)),
+            Preflight::Malformed => return Decision::Refuse(malformed_preflight(), Place::of(route)),
+        }
         match self.admit(&route, client_ip) {
-            Err(refusal) => Decision::Refuse(refusal, Some(route)),
+            Err(refusal) => Decision::Refuse(refusal, Place::of(route)),
             Ok(_) if self.may_go_no_further() => Decision::ServerOptions,
             Ok((caller, identity)) => Decision::Admit(Admitted {
                 route,
@@ -63,7 +73,7 @@ impl<T: Trace> Asking<'_, '_, T> {
         };
         self.trace.project(&project.name);
         self.trace.verdict("host", "pass", format_args!("{how} of project {}", project.name));
-        let environment = self.environment(project, client_ip)?;
+        let environment = self.environment(project, client_ip).inspect_err(|_| self.place.enter(project, None))?;
         let path = &*self.canonical.path;
         let found = if is_reserved(path) { None } else { environment.routes.find(path) };
         if self.trace.wanted() {
@@ -71,6 +81,7 @@ impl<T: Trace> Asking<'_, '_, T> {
         }
         let Some(route) = found else {
             self.trace.verdict("route", "refuse", format_args!("no prefix of {} covers {path}", environment.name));
+            self.place.enter(project, Some(environment));
             return Err(refusal(404, "route_not_found", "no route serves this path"));
         };
         self.trace.winner(route);
@@ -130,12 +141,46 @@ impl<T: Trace> Asking<'_, '_, T> {
         }
     }
 
+    /// Answered before anybody is asked for a token: browsers send none with it.
+    fn preflight(&mut self, route: &Route) -> Preflight {
+        let Some(cors) = &route.cors else { return Preflight::No };
+        let preflight = cors.preflight(self.request.method, self.request.headers);
+        match &preflight {
+            Preflight::No => self.origin(cors),
+            Preflight::Answer(_) => {
+                self.trace.verdict("cors", "answer", format_args!("a preflight of an allowed origin: 204 by the edge"));
+            }
+            Preflight::Stranger => {
+                self.trace.verdict("cors", "refuse", format_args!("a preflight of an origin that is not allowed"));
+            }
+            Preflight::Malformed => {
+                self.trace.verdict("cors", "refuse", format_args!("a preflight that cannot be read"));
+            }
+        }
+        preflight
+    }
+
+    fn origin(&mut self, cors: &Cors) {
+        if !self.request.headers.contains_key(ORIGIN) {
+            self.trace.verdict("cors", "skip", format_args!("no page of another origin asks"));
+        } else if cors.allowed(self.request.headers).is_some() {
+            self.trace.verdict("cors", "pass", format_args!("the origin may read the answer"));
+        } else {
+            let detail =
+                format_args!("the origin is not allowed: its page cannot read the answer, the request goes on");
+            self.trace.verdict("cors", "pass", detail);
+        }
+    }
+
     fn admit(&mut self, route: &Arc<Route>, client_ip: IpAddr) -> Result<(Caller, Identity), Refusal> {
         self.check_method(route)?;
         self.check_access(route, client_ip)?;
         let caller = self.authenticate(route)?;
         let identity = self.identify(route, &caller)?;
         self.check_client(route, &caller)?;
+        if let Some(limits) = &route.limits {
+            self.announce(limits);
+        }
         Ok((caller, identity))
     }
 
@@ -229,6 +274,11 @@ impl<T: Trace> Asking<'_, '_, T> {
         Err(refusal(403, "client_not_allowed", "this client may not use the project"))
     }
 
+    /// What is counted is counted when the data plane takes it; looking at it costs nothing.
+    fn announce(&mut self, limits: &Limits) {
+        self.trace.verdict("limits", "pass", format_args!("{limits}; counted when a request really comes"));
+    }
+
     /// RFC 9110 §7.6.2: an OPTIONS that arrives with `Max-Forwards: 0` is answered here.
     fn may_go_no_further(&mut self) -> bool {
         let ends = *self.request.method == Method::OPTIONS && max_forwards(self.request.headers) == Some(0);
@@ -286,7 +336,7 @@ const BEARER_INVALID: &str = "Bearer realm=\"countersign\", error=\"invalid_toke
 /// What the edge as a whole can do, for a method that it never serves.
 const EDGE_METHODS: &str = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
 
-fn allowed_methods(methods: &[Method]) -> HeaderValue {
+pub(in super::super) fn allowed_methods(methods: &[Method]) -> HeaderValue {
     let mut names: Vec<&str> = Vec::with_capacity(methods.len() + 1);
     for method in methods {
         names.push(method.as_str());
@@ -297,12 +347,20 @@ fn allowed_methods(methods: &[Method]) -> HeaderValue {
     HeaderValue::from_str(&names.join(", ")).unwrap_or(HeaderValue::from_static(""))
 }
 
-fn refusal(status: u16, code: &'static str, message: &'static str) -> Refusal {
+pub(super) fn refusal(status: u16, code: &'static str, message: &'static str) -> Refusal {
     Refusal { status, code, message: Cow::Borrowed(message), headers: Vec::new(), close: false }
 }
 
 fn unauthenticated(code: &'static str, message: &'static str, challenge: &'static str) -> Refusal {
     refusal(401, code, message).with(WWW_AUTHENTICATE, HeaderValue::from_static(challenge))
+}
+
+fn origin_not_allowed() -> Refusal {
+    refusal(403, "origin_not_allowed", "pages of this origin may not call the route")
+}
+
+fn malformed_preflight() -> Refusal {
+    refusal(400, "malformed_preflight", "the preflight asks for methods or headers that do not exist")
 }
 
 fn environment_unavailable() -> Refusal {
@@ -316,8 +374,25 @@ pub(super) fn malformed(gate: GateRefusal) -> Refusal {
 }
 
 impl Refusal {
-    fn with(mut self, name: HeaderName, value: HeaderValue) -> Self {
+    pub(super) fn with(mut self, name: HeaderName, value: HeaderValue) -> Self {
         self.headers.push((name, value));
         self
+    }
+}
+
+impl Place {
+    fn of(route: Arc<Route>) -> Self {
+        Self {
+            project: Some(Arc::clone(&route.project)),
+            environment: Some(Arc::clone(&route.environment)),
+            pages: route.pages.clone(),
+            route: Some(route),
+        }
+    }
+
+    fn enter(&mut self, project: &ProjectEntry, environment: Option<&EnvironmentEntry>) {
+        self.project = Some(Arc::clone(&project.name));
+        self.environment = environment.map(|environment| Arc::clone(&environment.name));
+        self.pages = project.pages.clone();
     }
 }

@@ -224,6 +224,90 @@ fn the_environment_in_force_is_the_only_one_that_is_searched() {
     assert_eq!(code(&edge, &get("/x").with("x-environment", "local")), (404, "environment_unavailable"));
 }
 
+fn preflight(target: &str, origin: &str) -> Request {
+    get(target).method(Method::OPTIONS).with("origin", origin).with("access-control-request-method", "PUT")
+}
+
+#[test]
+fn a_preflight_is_answered_before_anybody_is_asked_who_he_is() {
+    let edge = with(Auth::Required, |route| {
+        route.cors = Some(cors(&["https://app.test"]));
+        route.methods = Some(vec![Method::GET]);
+        route.access_deny = vec!["192.0.2.0/24".parse().unwrap()];
+        route.limits = Some(limits());
+    });
+    for _ in 0..3 {
+        let Decision::Preflight(headers, route) = ask(&edge, &preflight("/a0/x", "https://app.test")) else { panic!() };
+        assert_eq!(&*route.prefix, "/a0");
+        let of = |name: &str| headers.iter().find(|(known, _)| known == name).map(|(_, value)| value.to_str().unwrap());
+        assert_eq!(of("access-control-allow-origin"), Some("https://app.test"));
+        assert_eq!(of("access-control-allow-methods"), Some("GET, HEAD"));
+        assert_eq!(of("access-control-max-age"), Some("60"));
+    }
+    assert_eq!(code(&edge, &preflight("/a0", "https://evil.test")), (403, "origin_not_allowed"));
+    let odd = preflight("/a0", "https://app.test").with("access-control-request-headers", "a b");
+    assert_eq!(code(&edge, &odd), (400, "malformed_preflight"));
+    assert_eq!(code(&edge, &preflight("/none", "https://app.test")), (404, "route_not_found"));
+    assert_eq!(code(&edge, &get("/a0").method(Method::OPTIONS).with("origin", "https://app.test")).0, 405);
+}
+
+#[test]
+fn a_preflight_to_a_route_without_cors_is_the_upstreams() {
+    let edge = with(Auth::None, |_| {});
+    assert!(matches!(ask(&edge, &preflight("/a0", "https://app.test")), Decision::Admit(_)));
+}
+
+#[test]
+fn a_request_from_a_strange_page_goes_on() {
+    let edge = with(Auth::None, |route| route.cors = Some(cors(&["https://app.test"])));
+    admitted(&edge, &get("/a0").with("origin", "https://evil.test"));
+}
+
+#[test]
+fn deciding_takes_nothing_from_a_limit_and_taking_does() {
+    let edge = with(Auth::None, |route| route.limits = Some(limits()));
+    let mut last = admitted(&edge, &get("/a0"));
+    for _ in 0..5 {
+        last = admitted(&edge, &get("/a0"));
+    }
+    let permit = last.take(1).unwrap();
+    let busy = last.take(1).unwrap_err();
+    assert_eq!((busy.status, busy.code, header(&busy, "retry-after")), (429, "too_many_at_once", "1"));
+    drop(permit);
+    let fast = last.take(1).unwrap_err();
+    assert_eq!((fast.status, fast.code, header(&fast, "retry-after")), (429, "too_many_requests", "60"));
+    assert_eq!(header(&last.take(59_000_000_001).unwrap_err(), "retry-after"), "1");
+    assert!(last.take(60_000_000_001).is_ok());
+}
+
+#[test]
+fn an_announced_length_is_held_against_the_route() {
+    let edge = with(Auth::None, |route| route.limits = Some(limits()));
+    let length = |length: &str| {
+        let request = get("/a0").with("content-length", length);
+        admitted(&edge, &request).check_length(&request.headers).map_err(|refusal| (refusal.status, refusal.close))
+    };
+    assert_eq!(length("1000"), Ok(()));
+    assert_eq!(length("1001"), Err((413, true)));
+    assert_eq!(admitted(&edge, &get("/a0")).largest_body(), Some(1000));
+}
+
+#[test]
+fn a_refusal_says_how_far_the_request_had_come() {
+    let edge = with(Auth::Required, |_| {});
+    let place = |request: Request| match ask(&edge, &request) {
+        Decision::Refuse(_, place) => {
+            let text = |part: Option<std::sync::Arc<str>>| part.map(|it| it.to_string()).unwrap_or_default();
+            (text(place.project), text(place.environment), text(place.route.map(|it| it.prefix.clone())))
+        }
+        other => panic!("{other:?}"),
+    };
+    let of = |a: &str, b: &str, c: &str| (a.to_owned(), b.to_owned(), c.to_owned());
+    assert_eq!(place(Request::get("c.test", "/a0")), of("", "", ""));
+    assert_eq!(place(get("/none")), of("demo", "production", ""));
+    assert_eq!(place(get("/a0")), of("demo", "production", "/a0"));
+}
+
 #[test]
 fn max_forwards_is_read_only_when_it_is_one_number() {
     let read = |values: &[&'static str]| {

@@ -180,7 +180,7 @@ fn world() -> impl Strategy<Value = model::Model> {
     let segment = prop::sample::select(vec!["a", "b", "a0"]);
     let prefix = prop::collection::vec(segment, 0..3).prop_map(|segments| format!("/{}", segments.join("/")));
     let auth = prop::sample::select(vec![Auth::Required, Auth::Optional, Auth::None]);
-    let one = (auth, any::<bool>(), any::<bool>(), any::<bool>(), 0..4u8);
+    let one = (auth, any::<bool>(), any::<bool>(), any::<bool>(), 0..5u8);
     let routes = || prop::collection::btree_map(prefix.clone(), one.clone(), 0..6);
     (routes(), routes(), any::<bool>()).prop_map(|(production, dev, any_host)| {
         let built = |routes: std::collections::BTreeMap<_, _>| routes.into_iter().map(generated).collect::<Vec<_>>();
@@ -208,6 +208,12 @@ fn generated(
     route.auth = auth;
     route.sign = if signed && action > 0 { sign(SignScheme::UserStamp) } else { None };
     route.methods = get_only.then(|| vec![Method::GET]);
+    if action == 4 {
+        route.cors = Some(cors(&["https://app.test"]));
+        route.limits = Some(limits());
+        route.request_headers.set = vec![field("x-told", "{client_ip} {{{path}}}")];
+        route.response_headers.add = vec![field("x-told", "{upstream_status}")];
+    }
     route.access_deny = if denied { vec!["192.0.2.0/24".parse().unwrap()] } else { Vec::new() };
     route
 }
@@ -230,6 +236,13 @@ fn request() -> impl Strategy<Value = Request> {
         ("max-forwards", "0"),
         ("connection", "close, x-kms-sign"),
         ("cookie", "a=b"),
+        ("origin", "https://app.test"),
+        ("origin", "https://evil.test"),
+        ("access-control-request-method", "PUT"),
+        ("content-length", "5000"),
+        ("traceparent", "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"),
+        ("via", "1.0 fred"),
+        ("forwarded", "for=203.0.113.5"),
     ]);
     let peer = prop::sample::select(vec!["192.0.2.9", "10.9.0.1", "10.1.1.1", "2001:db8::1"]);
     (host, target, method, prop::collection::vec(field, 0..4), peer).prop_map(|(host, target, method, fields, peer)| {
@@ -237,6 +250,9 @@ fn request() -> impl Strategy<Value = Request> {
         fields.into_iter().fold(request, |request, (name, value)| request.with(name, value))
     })
 }
+
+/// Stands for what the data plane draws.
+const ID: &str = "0123456789abcdef0123456789abcdef";
 
 fn asked(request: &Request) -> Question {
     Question {
@@ -273,12 +289,21 @@ proptest! {
         let explanation = explain(&table, &asked(&request), NOW).unwrap();
         let (decision, canonical) = table.decide(&request.view(), NOW, &mut NoTrace);
         match decision {
-            Decision::Refuse(refusal, route) => {
+            Decision::Refuse(refusal, place) => {
                 prop_assert_eq!(explanation.outcome, "refused");
                 prop_assert_eq!((explanation.status, explanation.code), (Some(refusal.status), Some(refusal.code)));
-                prop_assert_eq!(explanation.route.map(|it| it.prefix), route.map(|it| it.prefix.to_string()));
+                prop_assert_eq!(explanation.route.map(|it| it.prefix), place.route.map(|it| it.prefix.to_string()));
+                prop_assert_eq!(explanation.project.as_deref(), place.project.as_deref());
+                prop_assert_eq!(explanation.environment.as_deref(), place.environment.as_deref());
+            }
+            Decision::Preflight(headers, _) => {
+                prop_assert_eq!((explanation.outcome, explanation.status), ("routed", Some(204)));
+                prop_assert_eq!(explanation.response_headers.set.0.len(), headers.len());
             }
             Decision::ServerOptions => prop_assert_eq!((explanation.outcome, explanation.status), ("routed", Some(204))),
+            Decision::Admit(admitted) if admitted.check_length(&request.headers).is_err() => {
+                prop_assert_eq!((explanation.outcome, explanation.status), ("refused", Some(413)));
+            }
             Decision::Admit(admitted) => {
                 prop_assert_eq!(explanation.outcome, "routed");
                 prop_assert_eq!(explanation.route.map(|it| it.prefix), Some(admitted.route.prefix.to_string()));
@@ -287,7 +312,7 @@ proptest! {
                     return Ok(());
                 };
                 let endpoint = &forward.upstream.endpoints[0];
-                let plan = rewrite::plan(&table, &admitted, &request.view(), &canonical.unwrap(), endpoint, NOW, "id");
+                let plan = rewrite::plan(&table, &admitted, &request.view(), &canonical.unwrap(), endpoint, NOW, ID);
                 prop_assert!(explanation.upstream_url.unwrap().ends_with(&plan.target));
                 prop_assert_eq!(explanation.host.as_deref(), plan.host.as_ref().map(|it| it.to_str().unwrap()));
                 let planned: Vec<String> = plan.set.iter().map(|(name, _)| name.to_string()).collect();

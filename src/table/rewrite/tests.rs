@@ -309,3 +309,106 @@ proptest! {
         }
     }
 }
+
+const RANDOM: &str = "0123456789abcdef0123456789abcdef";
+const PARENT: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+
+fn planned_as(table: &Table, request: &Request, id: &str) -> Plan {
+    let (decision, canonical) = table.decide(&request.view(), NOW, &mut NoTrace);
+    let Decision::Admit(admitted) = decision else { panic!("it should be admitted: {decision:?}") };
+    let endpoint = admitted.route.forward().unwrap().upstream.next().unwrap();
+    let ids = super::Ids { request: id, new_trace: RANDOM };
+    plan(table, &admitted, &request.view(), &canonical.unwrap(), endpoint, NOW, ids)
+}
+
+#[test]
+fn a_trace_goes_on_unchanged_and_one_begins_where_there_is_none() {
+    let edge = edge(route("/a0", "https://u.example.com"));
+    let of = |fields: &[(&'static str, &str)]| {
+        let request = fields.iter().fold(Request::get("a.test", "/a0"), |it, (name, value)| it.with(name, value));
+        let plan = planned_as(&edge, &request, "id");
+        (value(&plan, "traceparent").map(str::to_owned), removed(&plan).join(","))
+    };
+    let begun = Some("00-0123456789abcdef0123456789abcdef-89abcdef01234567-03".to_owned());
+    assert_eq!(of(&[("traceparent", PARENT), ("tracestate", "a=1")]), (None, String::new()));
+    assert_eq!(of(&[]), (begun.clone(), String::new()));
+    assert_eq!(of(&[("tracestate", "a=1")]), (begun.clone(), "tracestate".into()));
+    assert_eq!(of(&[("traceparent", "00-x-y-01"), ("tracestate", "a=1")]), (begun.clone(), "tracestate".into()));
+    assert_eq!(of(&[("traceparent", PARENT), ("traceparent", PARENT)]), (begun, String::new()), "two are none");
+}
+
+#[test]
+fn a_route_may_keep_traces_and_via_to_itself() {
+    let mut quiet = route("/a0", "https://u.example.com");
+    quiet.request_headers.remove = vec![field("traceparent", "").0, field("via", "").0];
+    let plan = planned_as(&edge(quiet), &Request::get("a.test", "/a0").with("via", "1.0 fred"), "id");
+    assert_eq!((value(&plan, "traceparent"), value(&plan, "via")), (None, None));
+    assert_eq!(removed(&plan), ["via"]);
+}
+
+#[test]
+fn via_names_the_edge_behind_those_before_it() {
+    let edge = edge(route("/a0", "https://u.example.com"));
+    let of = |request: Request| value(&planned_as(&edge, &request, "id"), "via").unwrap().to_owned();
+    assert_eq!(of(Request::get("a.test", "/a0")), "1.1 countersign");
+    let chain = Request::get("a.test", "/a0").with("via", "1.0 fred").with("via", "2.0 wilma (x)");
+    assert_eq!(of(chain), "1.0 fred, 2.0 wilma (x), 1.1 countersign");
+}
+
+#[test]
+fn the_port_is_the_one_that_the_client_asked() {
+    let edge = edge(route("/a0", "https://u.example.com"));
+    let of = |request: Request| value(&planned_as(&edge, &request, "id"), "x-forwarded-port").map(str::to_owned);
+    assert_eq!(of(Request::get("a.test", "/a0")).as_deref(), Some("80"));
+    assert_eq!(of(Request::get("a.test:8443", "/a0")).as_deref(), Some("8443"));
+    assert_eq!(of(Request::get("[::1]:8443", "/a0")).as_deref(), Some("8443"));
+    let behind = |name, value| Request::get("a.test", "/a0").from("10.9.0.1").with(name, value);
+    assert_eq!(of(behind("x-forwarded-proto", "https")).as_deref(), Some("443"));
+    assert_eq!(of(behind("x-forwarded-port", "9443")), None, "a trusted peer's stays");
+    assert_eq!(of(Request::get("a.test", "/a0").with("x-forwarded-port", "9443")).as_deref(), Some("80"));
+}
+
+#[test]
+fn forwarded_is_continued_where_a_trusted_peer_sent_it() {
+    let edge = edge(route("/a0", "https://u.example.com"));
+    let asked =
+        |peer: &str| Request::get("a.test:8080", "/a0").from(peer).with("forwarded", "for=203.0.113.5;proto=https");
+    let plan = planned_as(&edge, &asked("10.9.0.1"), "id");
+    let expected = "for=203.0.113.5;proto=https, for=10.9.0.1;proto=http;host=\"a.test:8080\"";
+    assert_eq!(value(&plan, "forwarded"), Some(expected));
+    assert_eq!(value(&plan, "x-forwarded-for"), Some("203.0.113.5, 10.9.0.1"));
+    assert_eq!(value(&plan, "x-real-ip"), Some("203.0.113.5"));
+    assert_eq!(value(&plan, "x-forwarded-proto"), Some("https"));
+    let stranger = planned_as(&edge, &asked("192.0.2.9"), "id");
+    assert_eq!((value(&stranger, "forwarded"), removed(&stranger)), (None, vec!["forwarded"]));
+}
+
+#[test]
+fn values_with_variables_are_made_for_each_request() {
+    let mut told = route("/a0", "https://u.example.com");
+    told.request_headers.set = vec![
+        field("x-who", "{client_ip}/{client}/{user}"),
+        field("x-what", "{method} {scheme}://{host}{path}?{query}"),
+        field("x-where", "{project}.{environment}{route}"),
+        field("x-ids", "{request_id} {trace_id} t={unix_ms}"),
+        field("x-json", "{{\"a\": 1}}"),
+        field("x-empty", "{query}{client}"),
+    ];
+    told.request_headers.add = vec![field("x-list", "one"), field("x-list", "{host}"), field("x-list", "three")];
+    let request = Request::get("A.test:8080", "/a0/%61").with("x-who", "root").with("x-empty", "mine");
+    let plan = planned_as(&edge(told.clone()), &request, "id-7");
+    assert_eq!(value(&plan, "x-who"), Some("192.0.2.9//"));
+    assert_eq!(value(&plan, "x-what"), Some("GET http://a.test/a0/%61?"));
+    assert_eq!(value(&plan, "x-where"), Some("demo.production/a0"));
+    assert_eq!(value(&plan, "x-ids"), Some(format!("id-7 {RANDOM} t={NOW}").as_str()));
+    assert_eq!(value(&plan, "x-json"), Some("{\"a\": 1}"));
+    assert_eq!(value(&plan, "x-empty"), None, "what comes out empty is left out");
+    assert_eq!(removed(&plan), ["x-who", "x-empty"], "and the client's own never passes");
+    let list: Vec<_> = plan.add.iter().map(|(name, value)| (name.as_str(), value.to_str().unwrap())).collect();
+    assert_eq!(list, [("x-list", "one"), ("x-list", "a.test"), ("x-list", "three")]);
+    told.auth = Auth::Required;
+    let known = request.with("x-api-key", "dev-token").with("traceparent", PARENT);
+    let plan = planned_as(&edge(told), &known, "id-8");
+    assert_eq!(value(&plan, "x-who"), Some("192.0.2.9/dev/dev@example.com"));
+    assert_eq!(value(&plan, "x-ids"), Some(format!("id-8 4bf92f3577b34da6a3ce929d0e0e4736 t={NOW}").as_str()));
+}

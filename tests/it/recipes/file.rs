@@ -55,8 +55,7 @@ impl Recipe {
         let name = path.file_stem().expect("a name").to_string_lossy().into_owned();
         let mut lines = text.lines();
         let title = lines.next().and_then(|line| line.strip_prefix("# ")).unwrap_or_else(|| panic!("{name}: no title"));
-        let when: Vec<&str> =
-            lines.skip_while(|line| line.is_empty()).take_while(|line| !line.is_empty()).collect();
+        let when: Vec<&str> = lines.skip_while(|line| line.is_empty()).take_while(|line| !line.is_empty()).collect();
         let block = |kind| blocks(&text, kind).pop().unwrap_or_else(|| panic!("{name}: no ```{kind}"));
         let steps = block("requests").split("\n\n").filter(|part| !part.trim().is_empty()).map(step).collect();
         let explained = blocks(&text, "differences").concat();

@@ -227,7 +227,9 @@ fn certificates(directory: &Path) {
     ca.distinguished_name.push(DnType::CommonName, "Recipe CA");
     write("ca.crt", &ca.self_signed(&key).expect("a CA's certificate").pem());
     let issuer = Issuer::from_params(&ca, &key);
-    for (name, host) in [("demo", "demo.test"), ("other", "other.test"), ("upstream", "users.internal"), ("client", "client.test")] {
+    for (name, host) in
+        [("demo", "demo.test"), ("other", "other.test"), ("upstream", "users.internal"), ("client", "client.test")]
+    {
         let own = KeyPair::generate().expect("a key");
         let mut parameters = CertificateParams::new(vec![host.to_owned()]).expect("parameters");
         parameters.distinguished_name.push(DnType::CommonName, host);

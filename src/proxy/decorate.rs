@@ -1,0 +1,107 @@
+//! What a route adds to answers beside its fixed edits: CORS, and headers whose values are made for each request.
+//!
+//! CORS comes first, so that a route's own edits have the last word; it is on the edge's own answers too, since a page that may
+//! call must be able to read why it was refused.
+
+use http::HeaderMap;
+use pingora_core::Result;
+use pingora_http::{RequestHeader, ResponseHeader};
+
+use super::context::Context;
+use super::downstream::Downstream;
+use super::gateway::view;
+use super::respond::Answer;
+use crate::policy::cors;
+use crate::policy::request_gate::{self, Gate};
+use crate::table::Route;
+use crate::table::rewrite;
+use crate::table::route::{Edits, Mode};
+use crate::table::variables::{Facts, Ids};
+
+/// An answer of the edge's own: what its page may read.
+pub fn own_answer(answer: &mut Answer, route: Option<&Route>, request: &HeaderMap) {
+    let Some(cors) = route.and_then(|route| route.cors.as_deref()) else { return };
+    answer.headers.retain(|(name, _)| !cors::is_ours(name));
+    answer.headers.push((http::header::VARY, cors::VARIES));
+    answer.headers.extend(cors.answer(request));
+}
+
+/// An upstream's answer: what it says about CORS itself goes.
+pub fn cors(response: &mut ResponseHeader, route: &Route, request: &HeaderMap) -> Result<()> {
+    let Some(cors) = route.cors.as_deref() else { return Ok(()) };
+    let theirs: Vec<_> = response.headers.keys().filter(|name| cors::is_ours(name)).cloned().collect();
+    for name in theirs {
+        response.remove_header(&name);
+    }
+    if let Some(varies) = cors::vary(&response.headers) {
+        response.append_header(http::header::VARY, varies)?;
+    }
+    for (name, value) in cors.answer(request) {
+        response.insert_header(name, value)?;
+    }
+    Ok(())
+}
+
+/// Headers of an upstream's answer whose values are made for this request.
+pub fn fill(response: &mut ResponseHeader, edits: &Edits, request: &RequestHeader, ctx: &Context) -> Result<()> {
+    each_filled(edits, request, ctx, |mode, name, value| match mode {
+        Mode::Set => response.insert_header(name, value),
+        Mode::Add => response.append_header(name, value).map(|_| ()),
+    })
+}
+
+/// The same of an answer of the edge's own.
+pub fn fill_own(answer: &mut Answer, edits: &Edits, request: &RequestHeader, ctx: &Context) -> Result<()> {
+    each_filled(edits, request, ctx, |mode, name, value| {
+        if mode == Mode::Set {
+            answer.headers.retain(|(known, _)| *known != name);
+        }
+        answer.headers.push((name, value));
+        Ok(())
+    })
+}
+
+fn each_filled(
+    edits: &Edits,
+    request: &RequestHeader,
+    ctx: &Context,
+    mut put: impl FnMut(Mode, http::HeaderName, http::HeaderValue) -> Result<()>,
+) -> Result<()> {
+    let (Some(admitted), Some(downstream)) = (&ctx.admitted, &ctx.downstream) else { return Ok(()) };
+    if edits.filled.is_empty() {
+        return Ok(());
+    }
+    let view = view(request, downstream)?;
+    let Gate::Pass(canonical) = request_gate::judge(&view) else { return Ok(()) };
+    let facts = Facts {
+        table: &ctx.table,
+        admitted,
+        request: &view,
+        canonical: &canonical,
+        ids: ids(ctx),
+        now: ctx.arrived(),
+        upstream_status: ctx.upstream_status.map(|status| status.as_u16()),
+    };
+    for (mode, name, value) in rewrite::filled(edits, &facts) {
+        put(mode, name, value)?;
+    }
+    Ok(())
+}
+
+/// The ids of a request.
+pub fn ids(ctx: &Context) -> Ids<'_> {
+    Ids { request: ctx.id.as_str(), new_trace: ctx.new_trace.as_str() }
+}
+
+/// Takes over the id that a trusted peer has given the request.
+pub fn adopt_id(ctx: &mut Context, request: &HeaderMap, downstream: &Downstream) {
+    let Some(given) = request.get("x-request-id") else { return };
+    let trusted = ctx.table.trusted_proxies.contains(downstream.connection().peer.ip());
+    let only = request.get_all("x-request-id").iter().nth(1).is_none();
+    if trusted
+        && only
+        && let Some(id) = given.to_str().ok().and_then(crate::id::RequestId::given)
+    {
+        ctx.id = id;
+    }
+}
