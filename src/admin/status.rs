@@ -189,6 +189,7 @@ impl<'t> RouteStatus<'t> {
     fn of(route: &'t Route) -> Self {
         let (action, upstream, status) = match &route.action {
             Action::Forward(forward) => ("proxy", Some(&*forward.upstream.name), None),
+            Action::Files(_) => ("files", None, None),
             Action::Respond { status, .. } => ("respond", None, Some(status.as_u16())),
             Action::Redirect { status, .. } => ("redirect", None, Some(status.as_u16())),
         };

@@ -3,8 +3,10 @@
 pub mod acme;
 pub mod admin;
 pub mod clients;
+pub mod compress;
 pub mod cors;
 pub mod environments;
+pub mod files;
 pub mod headers;
 pub mod identity;
 pub mod limits;

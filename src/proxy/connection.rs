@@ -305,6 +305,39 @@ impl Wire {
         Poll::Ready(Ok(()))
     }
 
+    /// HTTP/2 reads: whatever comes, and first what was read ahead. It frames requests itself.
+    pub fn poll_read_any(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if !self.input.is_empty() {
+            let count = self.input.len().min(buf.remaining());
+            buf.put_slice(&self.input.split_to(count));
+            return Poll::Ready(Ok(()));
+        }
+        self.release();
+        let before = buf.filled().len();
+        ready!(self.transport.poll_read(cx, buf))?;
+        self.ended |= buf.filled().len() == before;
+        Poll::Ready(Ok(()))
+    }
+
+    /// HTTP/2 writes, past what is held: it holds by itself.
+    pub fn poll_write_any(&mut self, cx: &mut Context<'_>, pieces: &[io::IoSlice<'_>]) -> Poll<io::Result<usize>> {
+        match self.transport.poll_write_vectored(cx, pieces) {
+            Poll::Ready(sent) => {
+                self.clocks.something_written();
+                Poll::Ready(sent)
+            }
+            Poll::Pending => {
+                self.clocks.nothing_written();
+                Poll::Pending
+            }
+        }
+    }
+
+    /// HTTP/2 has nothing more to write for now.
+    pub fn poll_flush_any(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.transport.poll_flush(cx)
+    }
+
     /// Nothing to read for Pingora, but the client's end is reported at once; later requests are read ahead, within bounds.
     fn poll_watch(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while !self.is_full() {

@@ -13,6 +13,7 @@ use pingora_proxy::Session;
 
 use super::clocks::Fault;
 use super::downstream::Downstream;
+use super::encoder::Encoder;
 use super::engine::Shared;
 use super::failure::{self, Failure};
 use super::peer::Leased;
@@ -78,6 +79,8 @@ pub struct Context {
     pub bytes_in: u64,
     /// Of the response's body, so far.
     pub bytes_out: u64,
+    /// By which the response's body is compressed on its way.
+    pub encoder: Option<Encoder>,
     streaming: bool,
     recorded: bool,
     started: Instant,
@@ -115,6 +118,7 @@ impl Context {
             status: None,
             bytes_in: 0,
             bytes_out: 0,
+            encoder: None,
             streaming: false,
             recorded: false,
             started: Instant::now(),

@@ -1,7 +1,7 @@
 //! The client's side of one request, whichever protocol it speaks.
 //!
 //! The phases ask it for what they need: who is there, what was found out, which clock runs. How bytes move is the
-//! business of the protocols (`connection` and `driver` for HTTP/1).
+//! business of the protocols (`connection` and `driver` for HTTP/1, `http2`).
 
 use std::sync::Arc;
 
@@ -12,6 +12,7 @@ use pingora_proxy::Session;
 
 use super::clocks::{Clocks, Fault};
 use super::connection::Connection;
+use super::http2::{self, Stream};
 use super::io::Io;
 use super::respond::{self, Problem, RequestLine};
 use crate::id::RequestId;
@@ -26,11 +27,16 @@ pub enum Downstream {
         /// The request's head, for the record of a request that is cut.
         head: Bytes,
     },
+    /// One stream of a connection.
+    Http2(Arc<Stream>),
 }
 
 impl Downstream {
     /// Finds it under Pingora's session.
     pub fn of(session: &Session) -> Option<Self> {
+        if let Some(stream) = http2::stream_of(session) {
+            return Some(Self::Http2(Arc::clone(stream)));
+        }
         let http1 = session.as_downstream().as_http1()?;
         let io: &Io = http1.stream().as_any().downcast_ref()?;
         Some(Self::Http1 { connection: Arc::clone(&io.0), head: http1.get_headers_raw_bytes() })
@@ -40,13 +46,15 @@ impl Downstream {
     pub fn connection(&self) -> &Connection {
         match self {
             Self::Http1 { connection, .. } => connection,
+            Self::Http2(stream) => stream.connection(),
         }
     }
 
-    /// One of our phases has the request.
+    /// One of our phases has the request. Over HTTP/2 nobody else ever speaks to the client.
     pub fn arrive(&self) {
         match self {
             Self::Http1 { connection, .. } => connection.wire().arrive(),
+            Self::Http2(_) => {}
         }
     }
 
@@ -54,6 +62,7 @@ impl Downstream {
     pub fn authority(&self) -> Option<&str> {
         match self {
             Self::Http1 { .. } => None,
+            Self::Http2(stream) => stream.authority(),
         }
     }
 
@@ -61,6 +70,7 @@ impl Downstream {
     pub fn clocks(&self) -> MappedMutexGuard<'_, Clocks> {
         match self {
             Self::Http1 { connection, .. } => MutexGuard::map(connection.wire(), |wire| &mut wire.clocks),
+            Self::Http2(stream) => stream.clocks(),
         }
     }
 
@@ -73,6 +83,7 @@ impl Downstream {
     pub fn body_read(&self) {
         match self {
             Self::Http1 { connection, .. } => connection.wire().body_read(),
+            Self::Http2(stream) => stream.clocks().body_read(),
         }
     }
 
@@ -80,6 +91,7 @@ impl Downstream {
     pub fn begun(&self) -> bool {
         match self {
             Self::Http1 { connection, .. } => connection.wire().begun(),
+            Self::Http2(stream) => stream.begun(),
         }
     }
 
@@ -93,6 +105,7 @@ impl Downstream {
         match self {
             Self::Http1 { connection, .. } if by_close => connection.wire().reset_on_close(),
             Self::Http1 { .. } => {}
+            Self::Http2(stream) => stream.reset(),
         }
     }
 
@@ -100,6 +113,7 @@ impl Downstream {
     pub fn reset(&self) {
         match self {
             Self::Http1 { connection, .. } => connection.wire().set_reset(),
+            Self::Http2(stream) => stream.reset(),
         }
     }
 
@@ -107,6 +121,7 @@ impl Downstream {
     pub fn answer_past_the_engine(&self, problem: &Problem<'_>, id: &RequestId) -> usize {
         match self {
             Self::Http1 { connection, head } => respond::past_the_engine(connection, problem, id, head),
+            Self::Http2(stream) => respond::on_stream(stream, problem, id),
         }
     }
 
@@ -114,6 +129,7 @@ impl Downstream {
     pub fn request_line(&self) -> (Version, RequestLine<'_>) {
         match self {
             Self::Http1 { head, .. } => (Version::HTTP_11, RequestLine::of(head)),
+            Self::Http2(stream) => (Version::HTTP_2, stream.request_line()),
         }
     }
 }

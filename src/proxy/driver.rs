@@ -17,6 +17,7 @@ use super::clocks::Fault;
 use super::connection::Connection;
 use super::deadline::poll_expired;
 use super::engine::Engine;
+use super::http2::{self, Spoken};
 use super::io::Io;
 use super::respond;
 use crate::policy::head::{self, Head, HeadRejection, Scan};
@@ -42,6 +43,13 @@ const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// Serves one connection to its end.
 pub async fn serve(connection: Arc<Connection>, engine: Arc<Engine>) {
+    if connection.listener.h2c {
+        match http2::detect(&connection).await {
+            Spoken::Http1 => {}
+            Spoken::Http2 => return http2::serve(connection, engine).await,
+            Spoken::Nothing => return,
+        }
+    }
     let mut timer = pin!(sleep_until(Instant::now() + connection.listener.headers_timeout));
     let mut first = true;
     let unread = loop {
@@ -257,7 +265,7 @@ async fn close(connection: &Connection, mut timer: Pin<&mut Sleep>, unread: bool
 }
 
 /// Listens to what the client still sends, up to its end, without using it.
-async fn linger(connection: &Connection, mut timer: Pin<&mut Sleep>) {
+pub async fn linger(connection: &Connection, mut timer: Pin<&mut Sleep>) {
     let deadline = Instant::now() + LINGER;
     let mut over = |cx: &mut Context<'_>| poll_expired(timer.as_mut(), deadline, cx) || connection.is_cut();
     let mut discarded = 0;

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use http::{HeaderValue, StatusCode, Version, header};
+use http::{HeaderMap, HeaderValue, StatusCode, Version, header};
 use pingora::upstreams::peer::HttpPeer;
 use pingora_core::modules::http::HttpModules;
 use pingora_core::protocols::Digest;
@@ -13,11 +13,13 @@ use pingora_core::{Error, ErrorType, Result};
 use pingora_http::{RequestHeader, ResponseHeader};
 use pingora_proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
 
+use super::compress;
 use super::context::Context;
 use super::decorate;
 use super::downstream::Downstream;
 use super::engine::Shared;
 use super::failure::{self, Failure};
+use super::files;
 use super::heads::{apply, edit, is_event_stream, is_websocket, length, may_switch_protocols};
 use super::peer::Choice;
 use super::respond::{Answer, Problem};
@@ -75,8 +77,15 @@ impl ProxyHttp for Gateway {
                 }
                 (Decision::Admit(admitted), Some(canonical)) => match &admitted.route.action {
                     Action::Forward(_) => Step::Forward(admitted),
+                    Action::Files(_) => {
+                        let asked = files::asked(&admitted, &canonical, session.req_header());
+                        Step::Files(admitted, asked)
+                    }
                     Action::Respond { status, body } => {
-                        let answer = Answer::fixed(*status, body, &admitted.route.response_edits);
+                        let mut answer = Answer::fixed(*status, body, &admitted.route.response_edits);
+                        if let Some(offered) = &admitted.route.compress {
+                            answer = answer.compressed(session.req_header(), offered)?;
+                        }
                         Step::Local(admitted, answer)
                     }
                     Action::Redirect { to, status } => {
@@ -95,6 +104,13 @@ impl ProxyHttp for Gateway {
                     return refuse(session, ctx, refusal).await.map(|()| true);
                 }
                 Ok(false)
+            }
+            Step::Files(admitted, asked) => {
+                downstream.clocks().wait_by(admitted.route.timeouts);
+                if let Err(refusal) = self.admit(admitted, session.req_header(), ctx) {
+                    return refuse(session, ctx, refusal).await.map(|()| true);
+                }
+                files::answer(session, ctx, asked).await.map(|()| true)
             }
             Step::Local(admitted, mut answer) => {
                 if let Err(refusal) = self.admit(admitted, session.req_header(), ctx) {
@@ -275,6 +291,9 @@ impl ProxyHttp for Gateway {
             decorate::cors(response, route, &session.req_header().headers)?;
             edit(response, &route.response_edits)?;
             decorate::fill(response, &route.response_edits, session.req_header(), ctx)?;
+            if let Some(offered) = &route.compress {
+                ctx.encoder = compress::begin(session.req_header(), response, offered)?;
+            }
         }
         // RFC 9112 §6.1: no transfer coding for a client that doesn't know it; the close ends the body.
         let ends_by_close = session.req_header().version == Version::HTTP_10
@@ -300,12 +319,27 @@ impl ProxyHttp for Gateway {
         end: bool,
         ctx: &mut Self::CTX,
     ) -> Result<Option<Duration>> {
+        if ctx.encoder.is_some() {
+            compress::pass(&mut ctx.encoder, body, end)?;
+        }
         ctx.bytes_out += length(body.as_ref());
         if let Some(downstream) = &ctx.downstream {
             let mut clocks = downstream.clocks();
             if end { clocks.expect_nothing() } else { clocks.heard_upstream() }
         }
         Ok(None)
+    }
+
+    /// Trailers stand where the end of a compressed body should; it ends here instead, without them.
+    async fn response_trailer_filter(
+        &self,
+        _session: &mut Session,
+        _trailers: &mut HeaderMap,
+        ctx: &mut Self::CTX,
+    ) -> Result<Option<Bytes>> {
+        let mut body = None;
+        compress::pass(&mut ctx.encoder, &mut body, true)?;
+        Ok(body)
     }
 
     fn fail_to_connect(
@@ -405,6 +439,7 @@ impl ProxyHttp for Gateway {
 /// What `request_filter` does next.
 enum Step {
     Forward(Admitted),
+    Files(Admitted, files::FileRequest),
     Local(Admitted, Answer),
     Answer(Answer),
     Refuse(Refusal, Place),
@@ -450,7 +485,9 @@ pub fn view<'a>(request: &'a RequestHeader, downstream: &'a Downstream) -> Resul
     })
 }
 
-async fn refuse(session: &mut Session, ctx: &mut Context, refusal: Refusal) -> Result<()> {
+/// Answers with an error instead.
+pub async fn refuse(session: &mut Session, ctx: &mut Context, refusal: Refusal) -> Result<()> {
+    ctx.refused = Some(refusal.code);
     let problem = Problem { status: refusal.status, code: refusal.code, message: &refusal.message };
     ctx.refused = Some(refusal.code);
     let request = &session.req_header().headers;

@@ -40,6 +40,8 @@ pub struct ListenerInfo {
     pub idle_timeout: Duration,
     /// Of a head.
     pub head_limits: Limits,
+    /// Whether HTTP/2 is spoken without TLS, by prior knowledge.
+    pub h2c: bool,
 }
 
 impl ListenerInfo {
@@ -53,6 +55,7 @@ impl ListenerInfo {
                 max_target: MAX_TARGET.min(listener.max_header_size),
                 max_fields: MAX_FIELDS,
             },
+            h2c: listener.h2c,
         }
     }
 }
@@ -65,6 +68,7 @@ impl ListenerInfo {
             headers_timeout: Duration::from_secs(10),
             idle_timeout: Duration::from_secs(60),
             head_limits: Limits { max_head: 32 * 1024, max_target: MAX_TARGET, max_fields: MAX_FIELDS },
+            h2c: false,
         }
     }
 }

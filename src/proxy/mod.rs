@@ -12,16 +12,20 @@
 //! enter at `transport` and `driver`: the transport is an enum and the driver is chosen per connection.
 
 mod clocks;
+mod compress;
 pub mod connection;
 mod context;
 mod deadline;
 mod decorate;
 mod downstream;
 mod driver;
+mod encoder;
 mod engine;
 mod failure;
+mod files;
 mod gateway;
 mod heads;
+mod http2;
 mod io;
 mod listener;
 mod peer;

@@ -12,6 +12,7 @@ use pingora_proxy::Session;
 
 use super::connection::Connection;
 use super::engine::Engine;
+use super::http2::Stream;
 use crate::clock;
 use crate::id::RequestId;
 use crate::observe::event::{End, RequestEnd};
@@ -162,7 +163,25 @@ pub fn under_the_parser(connection: &Arc<Connection>, engine: &Engine, rejection
     let id = RequestId::fresh();
     let problem = Problem { status: rejection.status, code: rejection.code, message: rejection.message };
     let length = past_the_engine(connection, &problem, &id, bytes);
-    record(connection, engine, rejection, &id, bytes, length, began.elapsed());
+    let seen = Seen { line: RequestLine::of(bytes), protocol: "HTTP/1.1", host: "" };
+    record(connection, engine, rejection, &id, &seen, length, began.elapsed());
+}
+
+/// Answers a stream whose head the phases never get to see, and records it like any other request.
+pub fn before_the_engine(stream: &Stream, engine: &Engine, rejection: &HeadRejection) {
+    let began = Instant::now();
+    let id = RequestId::fresh();
+    let problem = Problem { status: rejection.status, code: rejection.code, message: rejection.message };
+    let length = on_stream(stream, &problem, &id);
+    let line = stream.request_line();
+    let seen = Seen { line, protocol: "HTTP/2.0", host: stream.authority().unwrap_or_default() };
+    record(stream.connection(), engine, rejection, &id, &seen, length, began.elapsed());
+}
+
+/// Answers a stream without Pingora. Returns how many bytes of body were sent.
+pub fn on_stream(stream: &Stream, problem: &Problem<'_>, id: &RequestId) -> usize {
+    let status = StatusCode::from_u16(problem.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    stream.answer(status, "application/json", json(problem, id))
 }
 
 /// Answers without Pingora, and for the last time on this connection. `request`: as much of its head as there is, so that
@@ -186,16 +205,23 @@ pub fn past_the_engine(connection: &Connection, problem: &Problem<'_>, id: &Requ
     body.len()
 }
 
+/// What is known of a request that no phase has seen.
+struct Seen<'a> {
+    line: RequestLine<'a>,
+    protocol: &'static str,
+    host: &'a str,
+}
+
 fn record(
     connection: &Connection,
     engine: &Engine,
     rejection: &HeadRejection,
     id: &RequestId,
-    bytes: &[u8],
+    seen: &Seen<'_>,
     length: usize,
     duration: Duration,
 ) {
-    let line = RequestLine::of(bytes);
+    let line = &seen.line;
     engine.observer().request_end(
         engine.observer().metrics.unmatched(),
         &RequestEnd {
@@ -206,10 +232,10 @@ fn record(
             listener: &connection.listener.name,
             client_ip: connection.peer.ip().to_canonical(),
             method: line.method,
-            host: "",
+            host: seen.host,
             path: line.path,
             query: line.query,
-            protocol: "HTTP/1.1",
+            protocol: seen.protocol,
             status: rejection.status,
             bytes_in: 0,
             bytes_out: u64::try_from(length).unwrap_or(0),

@@ -10,6 +10,7 @@ mod acme;
 mod ca;
 mod clients;
 mod environments;
+mod files;
 mod headers;
 mod hosts;
 mod policies;

@@ -91,6 +91,7 @@ fn same_route(old: &Route, new: &Route) -> bool {
         && old.limits == new.limits
         && old.cors == new.cors
         && old.pages == new.pages
+        && old.compress == new.compress
         && same_sign(old.sign.as_ref(), new.sign.as_ref())
         && same_action(&old.action, &new.action)
 }
@@ -111,6 +112,7 @@ fn same_sign(old: Option<&Sign>, new: Option<&Sign>) -> bool {
 fn same_action(old: &Action, new: &Action) -> bool {
     match (old, new) {
         (Action::Forward(old), Action::Forward(new)) => same_forward(old, new),
+        (Action::Files(old), Action::Files(new)) => old == new,
         (Action::Respond { status, body }, Action::Respond { status: new_status, body: new_body }) => {
             (status, body) == (new_status, new_body)
         }

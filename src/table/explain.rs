@@ -14,6 +14,7 @@ use http::header::{AUTHORIZATION, COOKIE, HeaderName, HeaderValue, PROXY_AUTHORI
 use serde::ser::{Serialize, SerializeMap, Serializer};
 
 use crate::clock::UnixMillis;
+use crate::policy::coding;
 use crate::policy::request_gate::{Canonical, RequestView};
 use crate::policy::{sign, trace};
 
@@ -22,7 +23,7 @@ pub use question::Question;
 use super::Table;
 use super::decide::{API_KEY, Admitted, Assumed, Decision, NOT_BELOW, Refusal, Trace};
 use super::rewrite::{self, Plan};
-use super::route::{Action, Edits, Filled, Forward, Mode, Route};
+use super::route::{Action, Edits, Files, Filled, Forward, Mode, Route};
 use super::upstream::Scheme;
 use super::variables::Ids;
 
@@ -264,7 +265,9 @@ impl Explanation {
             self.response_headers.set.0.splice(0..0, told.0);
             self.response_headers.added.0.push(("vary".to_owned(), "origin".to_owned()));
         }
+        self.verdicts.extend(compress_verdict(&admitted.route, request));
         match &admitted.route.action {
+            Action::Files(files) => self.served(files, admitted, canonical),
             Action::Respond { status, .. } => self.status = Some(status.as_u16()),
             Action::Redirect { to, status } => {
                 self.status = Some(status.as_u16());
@@ -308,6 +311,47 @@ impl Explanation {
 const ONE_EACH: &str = "one-for-each-request";
 /// Digits for a trace that is never begun.
 const ANY_TRACE: &str = "0123456789abcdef0123456789abcdef";
+impl Explanation {
+    /// By name alone: the disk is not asked.
+    fn served(&mut self, files: &Files, admitted: &Admitted, canonical: &Canonical<'_>) {
+        let Some(wanted) = rewrite::file(admitted, canonical) else {
+            let detail = "names that begin with a dot are never served".to_owned();
+            self.verdicts.push(Verdict { policy: "files", verdict: "refuse", detail });
+            (self.outcome, self.status, self.code) = (REFUSED, Some(404), Some("file_not_found"));
+            self.message = Some("there is no such file".to_owned());
+            return;
+        };
+        let path = String::from_utf8_lossy(&wanted.path).into_owned();
+        let what = match (wanted.as_directory, path.as_str()) {
+            (true, "") => format!("{} of the root", index(files)),
+            (true, path) => format!("{} of the directory {path}", index(files)),
+            (false, "") => "the root itself, which gets a slash by 308".to_owned(),
+            (false, path) => format!("{path}, if it is there (308 to it with a slash, if it is a directory)"),
+        };
+        let otherwise = files.fallback.as_ref().map_or("else 404".to_owned(), |fallback| format!("else {fallback}"));
+        let detail = format!("{what}; {otherwise}; below {}", files.root.display());
+        self.verdicts.push(Verdict { policy: "files", verdict: "answer", detail });
+    }
+}
+
+fn index(files: &Files) -> &str {
+    if files.index.is_empty() { "no index" } else { &files.index }
+}
+
+fn compress_verdict(route: &Route, request: &RequestView<'_>) -> Option<Verdict> {
+    let accepted = coding::accepted(request.headers, route.compress.as_ref()?);
+    Some(match accepted.first() {
+        Some(coding) => {
+            let detail = format!("{}, if the answer is text and not small", coding.name());
+            Verdict { policy: "compress", verdict: "pass", detail }
+        }
+        None => {
+            let detail = "the client takes none of the route's codings".to_owned();
+            Verdict { policy: "compress", verdict: "skip", detail }
+        }
+    })
+}
+
 const ROUTED: &str = "routed";
 const REFUSED: &str = "refused";
 

@@ -17,6 +17,7 @@ use http::header::{CONNECTION, FORWARDED, HOST, HeaderName, HeaderValue, MAX_FOR
 use http::{HeaderMap, Method, Version};
 
 use crate::clock::UnixMillis;
+use crate::policy::file_path::{self, Wanted};
 use crate::policy::request_gate::{Canonical, RequestView};
 use crate::policy::sign::{self, Claims};
 use crate::policy::{forward, host, path, trace};
@@ -121,6 +122,11 @@ pub fn redirect_location(to: &str, admitted: &Admitted, canonical: &Canonical<'_
     }
     location.push_str(left);
     location
+}
+
+/// Which file of a route with `files` a request is about; `None`: none that is ever served.
+pub fn file(admitted: &Admitted, canonical: &Canonical<'_>) -> Option<Wanted> {
+    file_path::wanted(canonical.path.get(admitted.route.prefix_len()..)?)
 }
 
 /// Stands for the path after the prefix in a redirect's address.

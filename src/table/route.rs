@@ -1,6 +1,7 @@
 //! One compiled route.
 
 use std::net::IpAddr;
+use std::path::Path;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -8,6 +9,7 @@ use http::{HeaderName, HeaderValue, Method, StatusCode};
 
 use crate::observe::metrics::RouteSeries;
 use crate::policy::access::Access;
+use crate::policy::coding::Coding;
 use crate::policy::cors::Cors;
 use crate::policy::limit::Limits;
 use crate::policy::page::Pages;
@@ -62,6 +64,8 @@ pub struct Route {
     pub cors: Option<Arc<Cors>>,
     /// The project's own error pages.
     pub pages: Option<Arc<Pages>>,
+    /// What answers may be compressed by, in the order of preference; `None`: they are left as they are.
+    pub compress: Option<Arc<[Coding]>>,
     /// Its metrics, made at its first request.
     pub series: OnceLock<Arc<RouteSeries>>,
 }
@@ -71,6 +75,8 @@ pub struct Route {
 pub enum Action {
     /// To an upstream.
     Forward(Forward),
+    /// Files of this machine.
+    Files(Files),
     /// A fixed answer.
     Respond {
         /// Status.
@@ -85,6 +91,17 @@ pub enum Action {
         /// 301, 302, 303, 307 or 308.
         status: StatusCode,
     },
+}
+
+/// Files of this machine, read by GET and HEAD.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Files {
+    /// Nothing outside of it is ever served. It is looked up anew for each request, so that it may be replaced.
+    pub root: Arc<Path>,
+    /// The name of what a directory is served as; empty: nothing.
+    pub index: Arc<str>,
+    /// Below the root, relative: served where nothing else is.
+    pub fallback: Option<Arc<str>>,
 }
 
 /// To an upstream.
@@ -185,7 +202,7 @@ impl Route {
     pub fn forward(&self) -> Option<&Forward> {
         match &self.action {
             Action::Forward(forward) => Some(forward),
-            Action::Respond { .. } | Action::Redirect { .. } => None,
+            Action::Files(_) | Action::Respond { .. } | Action::Redirect { .. } => None,
         }
     }
 
@@ -201,8 +218,18 @@ impl Route {
 
     /// Whether the method is served: any without a list; GET includes HEAD.
     pub fn serves(&self, method: &Method) -> bool {
-        let Some(methods) = &self.methods else { return true };
+        let Some(methods) = self.served_methods() else { return true };
         methods.contains(method) || (method == Method::HEAD && methods.contains(&Method::GET))
+    }
+
+    /// The methods that are served; `None`: any. Files are read by GET, whatever else is asked for.
+    pub fn served_methods(&self) -> Option<&[Method]> {
+        const READING: &[Method] = &[Method::GET];
+        match (&self.methods, &self.action) {
+            (Some(methods), _) => Some(methods),
+            (None, Action::Files(_)) => Some(READING),
+            (None, _) => None,
+        }
     }
 
     /// Where it was written, for people: `file:line`.

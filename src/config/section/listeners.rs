@@ -11,9 +11,8 @@ use crate::config::value::{self, Problem};
 
 const LISTENER: Shape = Shape {
     what: "a listener",
-    keys: &["address", "headers_timeout", "idle_timeout", "max_header_size"],
+    keys: &["address", "headers_timeout", "idle_timeout", "max_header_size", "h2c"],
     later: &[
-        Later { key: "h2c", off: Off::False },
         Later { key: "redirect_to_https", off: Off::False },
         Later { key: "http2", off: Off::False },
         Later { key: "tls", off: Off::Empty },
@@ -32,6 +31,7 @@ pub fn decode(decoder: &mut Decoder<'_, '_>, entry: &Entry<'_>) -> Option<Listen
     let headers_timeout = timeout("headers_timeout", 10);
     let idle_timeout = timeout("idle_timeout", 60);
     let max_header_size = fields.get("max_header_size").and_then(|node| decoder.parsed(node, header_size));
+    let h2c = fields.get("h2c").and_then(|node| decoder.parsed(node, value::boolean));
     let address = decoder.required(&fields, "address", entry.at)?;
     Some(Listener {
         name: name?,
@@ -41,7 +41,7 @@ pub fn decode(decoder: &mut Decoder<'_, '_>, entry: &Entry<'_>) -> Option<Listen
         max_header_size: max_header_size.unwrap_or(32 << 10),
         tls: None,
         http2: true,
-        h2c: false,
+        h2c: h2c.unwrap_or(false),
         redirect_to_https: false,
         proxy_protocol: false,
     })

@@ -8,7 +8,7 @@ use crate::config::fields::{Fields, Later, Off, Shape};
 use crate::config::header;
 use crate::config::model::{Action, Auth, HeaderEdits, HostHeader, Proxy, Retry, Route, Target, Timeouts};
 use crate::config::section::environments::Prefixes;
-use crate::config::section::{cors, headers, limits, sign};
+use crate::config::section::{compress, cors, files, headers, limits, sign};
 use crate::config::tree::{Entry, Node};
 use crate::config::value::{self, Problem, shown, word};
 use crate::diagnostic::{Diagnostic, Spanned};
@@ -17,14 +17,12 @@ const ROUTE: Shape = Shape {
     what: "a route",
     keys: &[
         "prefix", "upstream", "rewrite", "host", "redirect", "respond", "auth", "methods", "access", "sign", "payload",
-        "headers", "timeouts", "limits", "cors",
+        "headers", "timeouts", "limits", "cors", "compress", "files",
     ],
     later: &[
         Later { key: "mode", off: Off::Words(&["api"], &["direct"]) },
         Later { key: "credential", off: Off::Empty },
         Later { key: "retry", off: Off::OneAttempt },
-        Later { key: "compress", off: Off::Empty },
-        Later { key: "files", off: Off::Empty },
     ],
 };
 
@@ -37,7 +35,7 @@ const RESPOND: Shape = Shape { what: "`respond`", keys: &["status", "body"], lat
 const ACTIONS: &[&str] = &["upstream", "redirect", "respond", "files"];
 
 /// Keys that only mean something where a request is forwarded.
-const FORWARDING: &[&str] = &["rewrite", "host", "sign", "payload", "timeouts"];
+const FORWARDING: &[&str] = &["rewrite", "host", "sign", "payload"];
 
 const AUTH: &[(&str, Auth)] = &[("required", Auth::Required), ("optional", Auth::Optional), ("none", Auth::None)];
 
@@ -64,7 +62,8 @@ pub fn decode(decoder: &mut Decoder<'_, '_>, node: &Node<'_>, family: &str, pref
     let timeouts = fields.get("timeouts").map(|node| timeouts(decoder, node)).unwrap_or_default();
     let limits = fields.get("limits").and_then(|node| limits::decode(decoder, node));
     let cors = fields.get("cors").and_then(|node| cors::decode(decoder, node));
-    let action = action(decoder, &fields, &request_headers)?;
+    let compress = fields.get("compress").map(|node| compress::decode(decoder, node)).unwrap_or_default();
+    let action = action(decoder, &fields, methods.as_deref(), &request_headers)?;
     Some(Route {
         prefix: prefix?,
         action,
@@ -80,17 +79,29 @@ pub fn decode(decoder: &mut Decoder<'_, '_>, node: &Node<'_>, family: &str, pref
         limits,
         retry: Retry::default(),
         cors,
-        compress: Vec::new(),
+        compress,
         at,
     })
 }
 
-fn action(decoder: &mut Decoder<'_, '_>, fields: &Fields<'_, '_>, edits: &HeaderEdits) -> Option<Action> {
+fn action(
+    decoder: &mut Decoder<'_, '_>,
+    fields: &Fields<'_, '_>,
+    methods: Option<&[http::Method]>,
+    edits: &HeaderEdits,
+) -> Option<Action> {
     let entry = sole_action(decoder, fields)?;
-    if matches!(&*entry.key, "redirect" | "respond") {
-        check_forwarding_keys(decoder, fields, entry, edits);
+    match &*entry.key {
+        "redirect" => check_forwarding_keys(decoder, fields, entry, edits, &["timeouts", "compress"]),
+        "respond" => check_forwarding_keys(decoder, fields, entry, edits, &["timeouts"]),
+        "files" => {
+            check_forwarding_keys(decoder, fields, entry, edits, &[]);
+            files::check(decoder, fields, methods);
+        }
+        _ => {}
     }
     match &*entry.key {
+        "files" => files::decode(decoder, entry).map(Action::Files),
         "upstream" => proxy(decoder, fields, entry).map(Action::Proxy),
         "redirect" => redirect(decoder, entry),
         "respond" => respond(decoder, entry),
@@ -105,7 +116,7 @@ fn sole_action<'n, 't>(decoder: &mut Decoder<'_, '_>, fields: &Fields<'n, 't>) -
         [] if fields.is_meant(ACTIONS) => None,
         [] => {
             let message = "the route does nothing";
-            let hint = "give it `upstream`, `redirect` or `respond`";
+            let hint = "give it `upstream`, `files`, `redirect` or `respond`";
             decoder.note(Diagnostic::error("missing_action", fields.at, message).hint(hint));
             None
         }
@@ -126,9 +137,11 @@ fn check_forwarding_keys(
     fields: &Fields<'_, '_>,
     action: &Entry<'_>,
     edits: &HeaderEdits,
+    further: &[&str],
 ) {
+    let keys = FORWARDING.iter().chain(further);
     let mut useless: Vec<(&str, crate::diagnostic::Pos)> =
-        FORWARDING.iter().filter_map(|key| fields.entry(key)).map(|entry| (&*entry.key, entry.at)).collect();
+        keys.filter_map(|key| fields.entry(key)).map(|entry| (&*entry.key, entry.at)).collect();
     let edited = edits.set.iter().chain(&edits.add).map(|(name, _)| name).chain(&edits.remove).next();
     useless.extend(edited.map(|name| ("headers.request", name.at)));
     for (key, at) in useless {

@@ -24,6 +24,7 @@ pub struct Families {
     pub first_bytes: HistogramVec,
     pub bytes_in: IntCounter,
     pub bytes_out: IntCounter,
+    pub http2_floods: IntCounterVec,
     pub signed: IntCounterVec,
     pub refused: IntCounterVec,
     pub upstream_requests: IntCounterVec,
@@ -63,6 +64,12 @@ impl Families {
             )?,
             bytes_in: counter(r, "http_request_bytes_total", "Bytes of request bodies.")?,
             bytes_out: counter(r, "http_response_bytes_total", "Bytes of response bodies.")?,
+            http2_floods: counters(
+                r,
+                "http2_floods_total",
+                "HTTP/2 connections ended because their client only cost: frames that move nothing, resets.",
+                &["kind"],
+            )?,
             signed: counters(r, "requests_signed_total", "Signatures made.", &["route", "scheme"])?,
             refused: counters(
                 r,

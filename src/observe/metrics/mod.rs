@@ -101,6 +101,11 @@ impl Metrics {
         self.families.signed.with_label_values(&[route, scheme]).inc();
     }
 
+    /// An HTTP/2 connection was ended for flooding.
+    pub fn http2_flood(&self, kind: &'static str) {
+        self.families.http2_floods.with_label_values(&[kind]).inc();
+    }
+
     /// An upstream connection was made (`took`: how long) or reused (`None`).
     pub fn upstream_connection(&self, upstream: &str, took: Option<Duration>) {
         self.with_upstream(upstream, |series| series.connection(took));

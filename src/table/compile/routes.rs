@@ -10,6 +10,7 @@ use crate::config::model::{
 };
 use crate::diagnostic::{Diagnostic, Spanned};
 use crate::policy::access::Access;
+use crate::policy::coding::Coding;
 use crate::policy::cors::Cors;
 use crate::policy::limit::Ledger;
 use crate::policy::page::Pages;
@@ -22,7 +23,7 @@ use super::clients::CompiledClients;
 use super::environments::LOCAL;
 use super::headers::Way;
 use super::upstreams::{Upstreams, Use};
-use super::{FileNames, headers, policies};
+use super::{FileNames, files, headers, policies};
 
 /// What all routes of one project have in common.
 pub(super) struct ProjectScope<'c> {
@@ -46,6 +47,7 @@ pub(super) struct Shared {
     injected: HashMap<Vec<Box<str>>, Arc<[Box<str>]>>,
     texts: HashSet<Arc<str>>,
     hosts: HashMap<String, HeaderValue>,
+    codings: HashSet<Arc<[Coding]>>,
     /// Projects and schemes whose ambiguity has been looked at.
     weighed: HashSet<(Arc<str>, Scheme)>,
     /// Projects about which it has been said that no client can call them.
@@ -102,6 +104,19 @@ impl Shared {
 
     fn injected(&mut self, names: Vec<Box<str>>) -> Arc<[Box<str>]> {
         Arc::clone(self.injected.entry(names).or_insert_with_key(|names| names.as_slice().into()))
+    }
+
+    fn codings(&mut self, written: &[model::Coding]) -> Option<Arc<[Coding]>> {
+        if written.is_empty() {
+            return None;
+        }
+        let codings: Vec<Coding> = written.iter().map(|coding| files::coding(*coding)).collect();
+        if let Some(known) = self.codings.get(codings.as_slice()) {
+            return Some(Arc::clone(known));
+        }
+        let codings: Arc<[Coding]> = codings.into();
+        self.codings.insert(Arc::clone(&codings));
+        Some(codings)
     }
 
     fn edits(&self, written: &model::HeaderEdits, way: Way, problems: &mut Vec<Diagnostic>) -> Arc<Edits> {
@@ -174,6 +189,7 @@ impl Builder<'_, '_, '_> {
             }),
             cors: self.cors(written, environment),
             pages: self.scope.pages.clone(),
+            compress: self.shared.codings(&written.compress),
             series: OnceLock::new(),
         })
     }
@@ -254,8 +270,7 @@ impl Builder<'_, '_, '_> {
     fn action(&mut self, written: &model::Route, guarded: bool, sensitive: bool) -> Option<Action> {
         match &written.action {
             model::Action::Proxy(proxy) => self.forward(proxy, guarded, sensitive),
-            // No route can ask for it yet: the configuration refuses the key.
-            model::Action::Files(_) => None,
+            model::Action::Files(written) => files::compile(written, self.problems).map(Action::Files),
             model::Action::Respond { status, body } => {
                 Some(Action::Respond { status: *status, body: self.shared.text(body) })
             }

@@ -190,7 +190,7 @@ impl<T: Trace> Asking<'_, '_, T> {
             return Ok(());
         }
         self.trace.verdict("methods", "refuse", format_args!("{} is not among them", self.request.method));
-        let allow = allowed_methods(route.methods.as_deref().unwrap_or_default());
+        let allow = allowed_methods(route.served_methods().unwrap_or_default());
         Err(refusal(405, "method_not_allowed", "this route does not serve the method").with(ALLOW, allow))
     }
 

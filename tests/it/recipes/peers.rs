@@ -20,6 +20,9 @@ const NGINX: &str = "/usr/sbin/nginx";
 /// A front that is slow to start on a busy machine.
 const STARTS: Duration = Duration::from_secs(30);
 
+/// How long an upstream takes that is asked to linger.
+const LINGER: Duration = Duration::from_millis(700);
+
 /// Who stands in front.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Front {
@@ -207,8 +210,8 @@ fn files(directory: &Path, recipe: &Recipe) {
     write("site/app.js", &"console.log('hello');\n".repeat(200));
     write("pages/404.html", "<h1>not here</h1>\n");
     write("pages/50x.html", "<h1>later</h1>\n");
-    // alice: correct horse (htpasswd -m, and -B).
-    write("users.htpasswd", "alice:$apr1$X8Jn0tQh$5ZcBHCoSMGbsuvYwSVlBi1\n");
+    // alice, `correct horse`, as `htpasswd -m` writes it.
+    write("users.htpasswd", "alice:$apr1$X8Jn0tQh$YaJIcTQfRk4Z7mwUBh2I9/\n");
     let tls = format!("{}{}", recipe.nginx, recipe.yaml).contains("tls/");
     if tls {
         certificates(directory);
@@ -290,6 +293,8 @@ fn answer(exchange: &mut Exchange<'_>, number: usize) -> After {
                 headers.push_str(&format!("{name}: {value}\r\n"));
             }
             "close" => return After::Close,
+            // Long enough for the others to arrive.
+            "linger" => std::thread::sleep(LINGER),
             "stall" => {
                 exchange.wait_end();
                 return After::Close;
@@ -332,7 +337,9 @@ fn plain(step: &Step, running: &Running) -> Result<Answer, String> {
     let _ = stream.set_write_timeout(Some(PATIENCE));
     let mut reader = Reader::new(stream.try_clone().map_err(|error| error.to_string())?);
     let upgrade = step.headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("upgrade"));
-    let mut bytes = format!("{} {} HTTP/1.1\r\nhost: {}\r\n", step.method, step.target, step.host).into_bytes();
+    let mut bytes =
+        step.proxy.as_ref().map_or_else(Vec::new, |from| format!("PROXY TCP4 {from} 127.0.0.1 4711 80\r\n").into());
+    bytes.extend_from_slice(format!("{} {} HTTP/1.1\r\nhost: {}\r\n", step.method, step.target, step.host).as_bytes());
     for (name, value) in &step.headers {
         bytes.extend_from_slice(format!("{name}: {value}\r\n").as_bytes());
     }
