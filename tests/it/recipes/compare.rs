@@ -1,5 +1,5 @@
 //! What two fronts did, side by side. Some things are never compared, as they are each server's own: dates and server
-//! names, how a body is framed, the version spoken upstream, and the words of an error page that the front itself wrote.
+//! names, `via`, how a body is framed, `nosniff`, the version spoken upstream, and the words of an error page that the front itself wrote.
 //! Towards upstreams Countersign always says who called (`x-forwarded-*`, `x-real-ip`, `x-request-id`): where nginx was not
 //! told to, that is no difference worth repeating in sixty files.
 
@@ -19,15 +19,24 @@ const OWN: &[&str] = &[
     "x-request-id",
     "etag",
     "last-modified",
-    "alt-svc",
+    "via",
+    "x-content-type-options",
 ];
 /// Of answers that the front itself made up because something went wrong, or somewhere else.
-const OWN_WORDS: &[&str] = &["content-type", "cache-control", "x-content-type-options", "vary"];
+const OWN_WORDS: &[&str] = &["content-type", "cache-control", "vary"];
 /// Of requests.
 const HOPS: &[&str] = &["connection", "x-request-id", "content-length", "transfer-encoding", "te"];
 /// What Countersign says to upstreams in any case.
-const SAID_ANYWAY: &[&str] =
-    &["x-forwarded-for", "x-forwarded-proto", "x-forwarded-host", "x-real-ip", "via", "traceparent", "forwarded"];
+const SAID_ANYWAY: &[&str] = &[
+    "x-forwarded-for",
+    "x-forwarded-proto",
+    "x-forwarded-host",
+    "x-forwarded-port",
+    "x-real-ip",
+    "via",
+    "traceparent",
+    "forwarded",
+];
 
 struct Found {
     request: usize,
@@ -117,7 +126,9 @@ fn requests(nginx: &Sent, countersign: &Sent, fields: &mut Fields) {
 }
 
 fn value(headers: &BTreeMap<String, Vec<String>>, name: &str) -> String {
-    headers.get(name).map_or_else(|| "none".to_owned(), |values| values.join(", "))
+    let value = headers.get(name).map_or_else(|| "none".to_owned(), |values| values.join(", "));
+    // Names of fields, whose case means nothing.
+    if name == "vary" { value.to_ascii_lowercase() } else { value }
 }
 
 fn text(body: &[u8]) -> String {

@@ -328,7 +328,12 @@ fn send(step: &Step, running: &Running, directory: &Path) -> Result<Vec<Answer>,
     }
     std::thread::scope(|scope| {
         let all: Vec<_> = (0..step.times).map(|_| scope.spawn(one)).collect();
-        all.into_iter().map(|thread| thread.join().expect("a client")).collect()
+        let answers: Result<Vec<Answer>, String> =
+            all.into_iter().map(|thread| thread.join().expect("a client")).collect();
+        let mut answers = answers?;
+        // Who was first is chance.
+        answers.sort_by_key(|answer| answer.status);
+        Ok(answers)
     })
 }
 
