@@ -123,7 +123,7 @@ fn plan(criterion: &mut Criterion) {
         panic!("it should be admitted")
     };
     let Action::Forward(forward) = &admitted.route.action else { panic!("it should be forwarded") };
-    let endpoint = forward.upstream.next().unwrap();
+    let endpoint = forward.upstream.endpoints.first().unwrap();
     criterion.bench_function("plan", |bencher| {
         bencher.iter(|| {
             black_box(rewrite::plan(&table, &admitted, &request, &canonical, endpoint, NOW, "0123456789abcdef"))

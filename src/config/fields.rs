@@ -32,8 +32,6 @@ pub enum Off {
     False,
     /// The first words do; the others exist as names; any further one is a mistake.
     Words(&'static [&'static str], &'static [&'static str]),
-    /// `{ attempts: 1 }`.
-    OneAttempt,
 }
 
 /// The entries of one mapping, all of them with a known key.
@@ -123,7 +121,6 @@ impl Decoder<'_, '_> {
             Off::Empty => !self.is_empty(&entry.value),
             Off::False => return self.check_switch(entry),
             Off::Words(off, names) => return self.check_word(entry, off, names),
-            Off::OneAttempt => !self.is_one_attempt(&entry.value),
         };
         if asks {
             self.not_available(entry.at, &shown(&entry.key));
@@ -160,17 +157,6 @@ impl Decoder<'_, '_> {
         match node.scalar() {
             Some(raw) => self.filled(raw).is_ok_and(|filled| filled.text.is_empty()),
             None => node.is_empty(),
-        }
-    }
-
-    fn is_one_attempt(&mut self, node: &Node<'_>) -> bool {
-        match node.kind() {
-            Kind::Null => true,
-            Kind::Mapping(entries) => entries.iter().all(|entry| {
-                let one = entry.value.scalar().map(|raw| self.filled(raw));
-                entry.key == "attempts" && one.is_some_and(|one| one.is_ok_and(|filled| filled.text == "1"))
-            }),
-            _ => false,
         }
     }
 }

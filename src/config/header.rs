@@ -96,6 +96,17 @@ pub fn redirect_status(text: &str) -> Result<StatusCode, Problem> {
     }
 }
 
+/// The name of a cookie: a token, as that of a header, but it keeps its case.
+///
+/// # Errors
+/// What is no token.
+pub fn cookie_name(text: &str) -> Result<String, Problem> {
+    match name(text) {
+        Ok(_) => Ok(text.to_owned()),
+        Err(_) => Err(Problem::not("invalid_value", "the name of a cookie").hint("letters, digits, `_` and `-`")),
+    }
+}
+
 /// The beginning of the signature headers' names: lower case, ends in a hyphen.
 ///
 /// # Errors

@@ -199,7 +199,7 @@ pub struct Group {
     pub health: Option<Health>,
     /// Passive ejection; none.
     pub eject: Option<Eject>,
-    /// Over TLS; auto.
+    /// Auto. `scheme: h2c` is [`Scheme::Http`] with [`Http2::Only`]; [`Http2::Auto`] is HTTP/1.1 without TLS.
     pub http2: Http2,
 }
 

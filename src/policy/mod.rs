@@ -3,6 +3,7 @@
 pub mod accept;
 pub mod access;
 pub mod auth;
+pub mod budget;
 pub mod certificate;
 pub mod chunked;
 pub mod coding;
@@ -21,6 +22,7 @@ pub mod path;
 pub mod range;
 pub mod request_gate;
 pub mod response_gate;
+pub mod retry;
 pub mod sign;
 pub mod template;
 pub mod trace;

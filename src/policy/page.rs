@@ -149,7 +149,7 @@ mod tests {
     fn other_braces_are_text() {
         for text in ["<style>p{color:red}</style>{", "{Status} {{status", "", "{ä{", "}{}"] {
             let page = Page::new(text);
-            assert_eq!(page.fill(&facts()), text.replace("{status", "{status"), "{text}");
+            assert_eq!(page.fill(&facts()), text, "{text}");
         }
         assert_eq!(Page::new("{{status}}").fill(&facts()), "{404}");
         assert_eq!(Page::new("{status}{status}").fill(&facts()), "404404");

@@ -11,6 +11,7 @@ use http::{HeaderMap, StatusCode, Version, header};
 use pingora_http::RequestHeader;
 use pingora_proxy::Session;
 
+use super::attempt::Attempts;
 use super::clocks::Fault;
 use super::downstream::Downstream;
 use super::encoder::Encoder;
@@ -57,12 +58,8 @@ pub struct Context {
     pub detail: String,
     /// The code of an answer of the edge's own.
     pub refused: Option<&'static str>,
-    /// Upstream attempts so far.
-    pub attempts: u32,
-    /// Addresses of the endpoint that could not be connected to.
-    pub unreachable: usize,
-    /// How many addresses it has.
-    pub alternatives: usize,
+    /// At its upstream.
+    pub attempts: Attempts,
     /// Whether the upstream connection came from the pool.
     pub reused: Option<bool>,
     /// What the upstream answered.
@@ -71,8 +68,6 @@ pub struct Context {
     pub interim: u32,
     /// When the response head went out.
     pub first_byte: Option<Duration>,
-    /// When this attempt began to connect.
-    pub connecting: Option<Instant>,
     /// What the client was answered, as far as it got.
     pub status: Option<StatusCode>,
     /// Of the request's body, so far.
@@ -107,14 +102,11 @@ impl Context {
             failure: None,
             detail: String::new(),
             refused: None,
-            attempts: 0,
-            unreachable: 0,
-            alternatives: 1,
+            attempts: Attempts::default(),
             reused: None,
             upstream_status: None,
             interim: 0,
             first_byte: None,
-            connecting: None,
             status: None,
             bytes_in: 0,
             bytes_out: 0,
@@ -240,7 +232,7 @@ impl Context {
             upstream,
             endpoint: self.leased.as_ref().map_or("", |leased| &leased.0.label),
             upstream_status: self.upstream_status.map(|status| status.as_u16()),
-            attempts: self.attempts,
+            attempts: self.attempts.made,
             reused: self.reused,
             token: "",
             end: self.end(),

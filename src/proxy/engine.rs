@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use arc_swap::ArcSwap;
-use pingora_core::Error;
 use pingora_core::apps::HttpServerOptions;
 use pingora_core::server::ShutdownWatch;
 use pingora_core::server::configuration::ServerConf;
@@ -22,8 +21,8 @@ use crate::tls::Challenges;
 
 /// Where the table in force is found.
 pub type Tables = Arc<ArcSwap<Table>>;
-/// Tries for one request, the first included, when a pooled connection turns out to be dead.
-const TRIES: usize = 3;
+/// More than one request can need: `attempt` says when it is enough.
+const TRIES: usize = 1000;
 /// Idle upstream connections kept, per worker.
 const POOL: usize = 512;
 
@@ -79,12 +78,18 @@ impl Shared {
     }
 
     /// Counts an attempt that is followed by another.
-    pub fn note_retry(&self, error: &Error, reason: &'static str, ctx: &Context) {
-        if error.retry()
-            && let Some(forward) = ctx.forward()
-        {
-            self.observer.metrics.upstream_series(&forward.upstream.name).retried(reason);
+    pub fn count_retry(&self, ctx: &Context, reason: &'static str) {
+        let Some(forward) = ctx.forward() else { return };
+        self.observer.metrics.upstream_series(&forward.upstream.name).retried(reason);
+        if let Some(leased) = &ctx.leased {
+            let status = ctx.upstream_status.map(|status| status.as_u16());
+            self.observer.metrics.upstream_request(&forward.upstream.name, &leased.0.label, status);
         }
+    }
+
+    /// Milliseconds since the start: only ever forward.
+    pub fn millis(&self) -> u64 {
+        self.nanos() / 1_000_000
     }
 
     /// The metrics of a route, made at its first request.

@@ -1,7 +1,7 @@
 //! Pingora's phases, a few lines each. What they decide is decided in `table` and `policy`; here it is carried out.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -13,6 +13,7 @@ use pingora_core::{Error, ErrorType, Result};
 use pingora_http::{RequestHeader, ResponseHeader};
 use pingora_proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
 
+use super::attempt;
 use super::compress;
 use super::context::Context;
 use super::decorate;
@@ -21,6 +22,7 @@ use super::engine::Shared;
 use super::failure::{self, Failure};
 use super::files;
 use super::heads::{apply, edit, is_event_stream, is_websocket, length, may_switch_protocols};
+use super::http2_upstream;
 use super::peer::Choice;
 use super::respond::{Answer, Problem};
 use crate::clock;
@@ -135,7 +137,7 @@ impl ProxyHttp for Gateway {
         }
     }
 
-    async fn upstream_peer(&self, _session: &mut Session, ctx: &mut Self::CTX) -> Result<Box<HttpPeer>> {
+    async fn upstream_peer(&self, session: &mut Session, ctx: &mut Self::CTX) -> Result<Box<HttpPeer>> {
         let (Some(admitted), Some(downstream)) = (&ctx.admitted, &ctx.downstream) else {
             return Err(internal());
         };
@@ -144,15 +146,13 @@ impl ProxyHttp for Gateway {
         };
         // Until the request is sent the upstream's clocks stand still; connecting has its own.
         downstream.clocks().expect_nothing();
-        let again = ctx.leased.as_ref().filter(|_| ctx.unreachable > 0).map(|leased| Arc::clone(&leased.0));
-        let chosen = self.0.peers.choose(&ctx.table, admitted, forward, again, ctx.unreachable).await;
-        ctx.attempts += 1;
-        ctx.reused = None;
-        ctx.connecting = Some(Instant::now());
+        let attempt = attempt::plan(session, ctx);
+        let chosen = self.0.peers.choose(&ctx.table, admitted, forward, attempt).await;
+        attempt::next(&self.0, ctx);
         match chosen {
             Ok(Choice { peer, leased, alternatives }) => {
                 ctx.leased = Some(leased);
-                ctx.alternatives = alternatives;
+                ctx.attempts.alternatives = alternatives;
                 Ok(peer)
             }
             Err(no_peer) => {
@@ -170,18 +170,21 @@ impl ProxyHttp for Gateway {
 
     async fn connected_to_upstream(
         &self,
-        _session: &mut Session,
+        session: &mut Session,
         reused: bool,
         _peer: &HttpPeer,
         _fd: std::os::unix::io::RawFd,
-        _digest: Option<&Digest>,
+        digest: Option<&Digest>,
         ctx: &mut Self::CTX,
     ) -> Result<()> {
+        if reused && let Some(too_old) = attempt::refuse_old(session, digest, ctx) {
+            return Err(too_old);
+        }
         ctx.reused = Some(reused);
         // A body that is sent again is counted again.
         ctx.bytes_in = 0;
         if let Some(forward) = ctx.forward() {
-            let took = if reused { None } else { ctx.connecting.map(|since| since.elapsed()) };
+            let took = if reused { None } else { ctx.attempts.connecting.map(|since| since.elapsed()) };
             self.0.observer().metrics.upstream_connection(&forward.upstream.name, took);
         }
         Ok(())
@@ -215,7 +218,7 @@ impl ProxyHttp for Gateway {
         if let Some(scheme) = admitted.route.sign.as_ref().and_then(|sign| sign.scheme) {
             self.0.series(&admitted.route).signed(scheme.name());
         }
-        Ok(())
+        http2_upstream::adapt(session, upstream, ctx).await
     }
 
     async fn request_body_filter(
@@ -256,6 +259,10 @@ impl ProxyHttp for Gateway {
             }
         } else {
             ctx.upstream_status = Some(upstream.status);
+            attempt::learn_keep_alive(&upstream.headers, ctx);
+            if let Some(repeat) = attempt::repeat_after(&self.0, session, upstream.status, ctx) {
+                return Err(repeat);
+            }
             if let Some(downstream) = &ctx.downstream {
                 downstream.clocks().heard_upstream();
             }
@@ -344,15 +351,12 @@ impl ProxyHttp for Gateway {
 
     fn fail_to_connect(
         &self,
-        _session: &mut Session,
+        session: &mut Session,
         _peer: &HttpPeer,
         ctx: &mut Self::CTX,
         mut error: Box<Error>,
     ) -> Box<Error> {
-        // Nothing was sent: the name's next address may be tried, whatever the method.
-        ctx.unreachable += 1;
-        error.set_retry(ctx.unreachable < ctx.alternatives);
-        self.0.note_retry(&error, "connect", ctx);
+        attempt::unconnected(&self.0, session, ctx, &mut error);
         error
     }
 
@@ -364,15 +368,7 @@ impl ProxyHttp for Gateway {
         ctx: &mut Self::CTX,
         client_reused: bool,
     ) -> Box<Error> {
-        error.retry.decide_reuse(client_reused);
-        // A pooled connection that died in our hands: sent again when that is safe and nothing has reached the client.
-        let safe = session.req_header().method.is_idempotent()
-            && !session.as_ref().retry_buffer_truncated()
-            && session.response_written().is_none();
-        if !safe {
-            error.set_retry(false);
-        }
-        self.0.note_retry(&error, "reset", ctx);
+        attempt::failed(&self.0, session, ctx, &mut error, client_reused);
         error
     }
 
@@ -489,7 +485,6 @@ pub fn view<'a>(request: &'a RequestHeader, downstream: &'a Downstream) -> Resul
 pub async fn refuse(session: &mut Session, ctx: &mut Context, refusal: Refusal) -> Result<()> {
     ctx.refused = Some(refusal.code);
     let problem = Problem { status: refusal.status, code: refusal.code, message: &refusal.message };
-    ctx.refused = Some(refusal.code);
     let request = &session.req_header().headers;
     let mut answer = Answer::problem(&problem, &ctx.id, request, ctx.pages());
     answer.headers.extend(refusal.headers);

@@ -11,6 +11,7 @@
 //! Not here: what decides (`policy`, `table`), what the operator sees (`observe`, `admin`). TLS, HTTP/2 and PROXY protocol
 //! enter at `transport` and `driver`: the transport is an enum and the driver is chosen per connection.
 
+mod attempt;
 mod clocks;
 mod compress;
 pub mod connection;
@@ -26,9 +27,11 @@ mod files;
 mod gateway;
 mod heads;
 mod http2;
+mod http2_upstream;
 mod io;
 mod listener;
 mod peer;
+mod reach;
 mod resolve;
 mod respond;
 mod transport;

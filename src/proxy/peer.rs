@@ -5,15 +5,15 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use parking_lot::Mutex;
 use pingora::upstreams::peer::HttpPeer;
-use pingora_core::protocols::tls::CaType;
-use pingora_core::utils::tls::WrappedX509;
 
+use super::attempt::Plan;
+use super::reach::Reach;
 use super::resolve::Resolver;
+use crate::clock;
 use crate::policy::upstream_guard;
 use crate::table::route::Forward;
-use crate::table::upstream::{Ca, Scheme};
+use crate::table::upstream::{Scheme, Wish};
 use crate::table::{Admitted, Endpoint, Table};
 
 /// Why there is no peer: 503, with this for client and log.
@@ -57,17 +57,16 @@ impl Drop for Leased {
 #[derive(Debug)]
 pub struct Peers {
     resolver: Arc<Resolver>,
-    trust: Mutex<Vec<(u64, Arc<CaType>)>>,
+    reach: Reach,
 }
 
 impl Peers {
     /// With this resolver.
     pub fn new(resolver: Arc<Resolver>) -> Self {
-        Self { resolver, trust: Mutex::default() }
+        Self { resolver, reach: Reach::default() }
     }
 
-    /// Chooses for one attempt of an admitted request. `again`: the endpoint of the attempt before, when it has addresses
-    /// left; `tried`: how many of them could not be connected to.
+    /// Chooses for one attempt of an admitted request.
     ///
     /// # Errors
     /// Unresolvable, or resolved to where this route may not go.
@@ -76,31 +75,21 @@ impl Peers {
         table: &Table,
         admitted: &Admitted,
         forward: &Forward,
-        again: Option<Arc<Endpoint>>,
-        tried: usize,
+        attempt: Plan<'_>,
     ) -> Result<Choice, NoPeer> {
         let upstream = &forward.upstream;
         // While a name has addresses left it is that name's turn.
-        let endpoint = again.or_else(|| upstream.next().cloned()).ok_or_else(|| NoPeer {
-            code: "upstream_unavailable",
-            detail: format!("upstream {} has no endpoint", upstream.name),
+        let wish = Wish { key: None, avoid: attempt.avoid, random: 0, now: clock::unix_millis() };
+        let endpoint = attempt.same.or_else(|| upstream.choose(&wish).cloned()).ok_or_else(|| NoPeer {
+            code: "upstream_unhealthy",
+            detail: format!("the checks found every endpoint of upstream {} unhealthy", upstream.name),
         })?;
-        let wait = admitted.route.timeouts.connect;
-        let (address, alternatives) = self.address(table, forward, &endpoint, tried, wait).await?;
-        let mut peer = HttpPeer::new(address, upstream.scheme == Scheme::Https, server_name(forward, &endpoint));
-        peer.group_key = upstream.pool_group;
         let timeouts = &admitted.route.timeouts;
-        let options = &mut peer.options;
-        options.connection_timeout = Some(timeouts.connect);
-        options.total_connection_timeout = Some(timeouts.connect);
-        options.write_timeout = Some(timeouts.idle);
-        options.idle_timeout = Some(upstream.keepalive_idle);
-        options.verify_cert = upstream.verify;
-        options.verify_hostname = upstream.verify;
-        if let Some(ca) = &upstream.ca {
-            options.ca = Some(self.trust(upstream.pool_group, ca));
-        }
-        Ok(Choice { peer: Box::new(peer), leased: Leased::new(&endpoint), alternatives })
+        let (address, alternatives) =
+            self.address(table, forward, &endpoint, attempt.unreachable, timeouts.connect).await?;
+        let leased = Leased::new(&endpoint);
+        let peer = self.reach.peer(forward, &endpoint, address, timeouts, attempt.wants);
+        Ok(Choice { peer, leased, alternatives })
     }
 
     /// The endpoint's address for this attempt, and how many it has.
@@ -130,29 +119,6 @@ impl Peers {
         let count = addresses.len();
         let address = addresses.get(tried % count.max(1)).ok_or_else(|| unresolved(&"no address"))?;
         Ok((SocketAddr::new(*address, endpoint.port), count))
-    }
-
-    fn trust(&self, group: u64, ca: &Ca) -> Arc<CaType> {
-        let mut known = self.trust.lock();
-        if let Some((_, trust)) = known.iter().find(|(key, _)| *key == group) {
-            return Arc::clone(trust);
-        }
-        let certificates: Vec<WrappedX509> = ca
-            .certificates
-            .iter()
-            .map(|der| WrappedX509::new(der.clone(), pingora_core::utils::tls::parse_x509))
-            .collect();
-        let trust: Arc<CaType> = Arc::from(certificates);
-        known.push((group, Arc::clone(&trust)));
-        trust
-    }
-}
-
-/// The name that TLS verifies. Never empty: Pingora takes an empty one for “don't verify”.
-fn server_name(forward: &Forward, endpoint: &Endpoint) -> String {
-    match forward.upstream.scheme {
-        Scheme::Http => String::new(),
-        Scheme::Https => forward.upstream.server_name.as_deref().unwrap_or(&endpoint.host).to_owned(),
     }
 }
 

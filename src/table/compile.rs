@@ -8,6 +8,7 @@
 
 mod acme;
 mod ca;
+mod client_certificate;
 mod clients;
 mod environments;
 mod files;

@@ -92,6 +92,7 @@ fn same_route(old: &Route, new: &Route) -> bool {
         && old.cors == new.cors
         && old.pages == new.pages
         && old.compress == new.compress
+        && old.retry == new.retry
         && same_sign(old.sign.as_ref(), new.sign.as_ref())
         && same_action(&old.action, &new.action)
 }

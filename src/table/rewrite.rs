@@ -169,7 +169,7 @@ impl Plan {
     }
 }
 
-fn target(route: &Route, canonical: &Canonical<'_>) -> String {
+pub(super) fn target(route: &Route, canonical: &Canonical<'_>) -> String {
     let mut target = match route.forward().and_then(|forward| forward.base_path.as_deref()) {
         Some(base) => path::join(base, path::rest(canonical.raw_path, &canonical.path, route.prefix_len())),
         None => canonical.raw_path.to_owned(),

@@ -13,6 +13,7 @@ use crate::policy::coding::Coding;
 use crate::policy::cors::Cors;
 use crate::policy::limit::Limits;
 use crate::policy::page::Pages;
+use crate::policy::retry::Retry;
 use crate::policy::sign::Scheme;
 use crate::policy::template::Template;
 use crate::secret::Secret;
@@ -66,6 +67,8 @@ pub struct Route {
     pub pages: Option<Arc<Pages>>,
     /// What answers may be compressed by, in the order of preference; `None`: they are left as they are.
     pub compress: Option<Arc<[Coding]>>,
+    /// When a request is sent again, beyond what is always safe; `None`: never.
+    pub retry: Option<Retry>,
     /// Its metrics, made at its first request.
     pub series: OnceLock<Arc<RouteSeries>>,
 }

@@ -14,11 +14,15 @@ use crate::secret::Secret;
 
 use super::Table;
 use super::compile::{Compiled, Stamp, compile};
+use super::upstream::Wish;
 
 /// The moment of every test.
 pub(super) const NOW: u64 = 1_700_000_000_000;
 /// A sign token that is long enough.
 pub(super) const SIGN_TOKEN: &str = "0123456789abcdef0123456789abcdef";
+
+/// A choice that wants nothing in particular.
+pub(super) const ANY: Wish<'static> = Wish { key: None, avoid: &[], random: 0, now: NOW };
 
 /// A place in line `line` of the one file.
 pub(super) fn at(line: u32) -> Pos {

@@ -223,7 +223,7 @@ fn destination(said: &Value, request: &Recorded) -> Result<(), String> {
 }
 
 /// Differ from one request to the next, or are masked.
-const VARY: [&str; 3] = ["x-kms-stamp", "x-kms-sign", "x-request-id"];
+const VARY: [&str; 4] = ["x-kms-stamp", "x-kms-sign", "x-request-id", "traceparent"];
 
 fn set_fields(said: &Value, request: &Recorded) -> Result<(), String> {
     let set = said["headers"]["set"].as_object().cloned().unwrap_or_default();

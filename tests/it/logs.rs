@@ -9,7 +9,7 @@ use crate::support::nginx::Nginx;
 use crate::support::origin::After;
 use crate::support::{Config, Edge, Origin, Request, Wire, eventually};
 
-const FIELDS: [&str; 30] = [
+const FIELDS: [&str; 31] = [
     "time",
     "request_id",
     "listener",
@@ -40,6 +40,7 @@ const FIELDS: [&str; 30] = [
     "code",
     "referer",
     "user_agent",
+    "trace_id",
 ];
 
 const ROUTES: &str = r#"

@@ -37,7 +37,7 @@ pub fn rig() -> Arc<Rig> {
 }
 
 /// Sends each part after one opening of the gate.
-fn trickle(exchange: &mut Exchange, gate: &Gate, parts: &[&str]) -> After {
+pub fn trickle(exchange: &mut Exchange, gate: &Gate, parts: &[&str]) -> After {
     for part in parts {
         gate.wait();
         if !exchange.send(part) {

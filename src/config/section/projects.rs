@@ -142,7 +142,7 @@ fn source(decoder: &mut Decoder<'_, '_>, fields: &Fields<'_, '_>) -> Option<Envi
     let is = fields.entry("is");
     let source = match &*entry.key {
         "header" => EnvironmentSource::Header(decoder.parsed(&entry.value, header::name)?),
-        "cookie" => EnvironmentSource::Cookie(decoder.parsed(&entry.value, cookie)?),
+        "cookie" => EnvironmentSource::Cookie(decoder.parsed(&entry.value, header::cookie_name)?),
         _ => return host_source(decoder, entry, fields),
     };
     if let Some(is) = is {
@@ -163,12 +163,4 @@ fn host_source(decoder: &mut Decoder<'_, '_>, entry: &Entry<'_>, fields: &Fields
     let is = decoder.required(fields, "is", entry.at)?;
     let is = decoder.spanned(is, value::environment_name)?;
     Some(EnvironmentSource::Host { host: host?, is })
-}
-
-/// The name of a cookie is a token, as that of a header, but keeps its case.
-fn cookie(text: &str) -> Result<String, Problem> {
-    match header::name(text) {
-        Ok(_) => Ok(text.to_owned()),
-        Err(_) => Err(Problem::not("invalid_value", "the name of a cookie").hint("letters, digits, `_` and `-`")),
-    }
 }

@@ -6,9 +6,9 @@ use crate::config::address;
 use crate::config::decoder::Decoder;
 use crate::config::fields::{Fields, Later, Off, Shape};
 use crate::config::header;
-use crate::config::model::{Action, Auth, HeaderEdits, HostHeader, Proxy, Retry, Route, Target, Timeouts};
+use crate::config::model::{Action, Auth, HeaderEdits, HostHeader, Proxy, Route, Target, Timeouts};
 use crate::config::section::environments::Prefixes;
-use crate::config::section::{compress, cors, files, headers, limits, sign};
+use crate::config::section::{compress, cors, files, headers, limits, retry, sign};
 use crate::config::tree::{Entry, Node};
 use crate::config::value::{self, Problem, shown, word};
 use crate::diagnostic::{Diagnostic, Spanned};
@@ -17,12 +17,11 @@ const ROUTE: Shape = Shape {
     what: "a route",
     keys: &[
         "prefix", "upstream", "rewrite", "host", "redirect", "respond", "auth", "methods", "access", "sign", "payload",
-        "headers", "timeouts", "limits", "cors", "compress", "files",
+        "headers", "timeouts", "retry", "limits", "cors", "compress", "files",
     ],
     later: &[
         Later { key: "mode", off: Off::Words(&["api"], &["direct"]) },
         Later { key: "credential", off: Off::Empty },
-        Later { key: "retry", off: Off::OneAttempt },
     ],
 };
 
@@ -35,7 +34,7 @@ const RESPOND: Shape = Shape { what: "`respond`", keys: &["status", "body"], lat
 const ACTIONS: &[&str] = &["upstream", "redirect", "respond", "files"];
 
 /// Keys that only mean something where a request is forwarded.
-const FORWARDING: &[&str] = &["rewrite", "host", "sign", "payload"];
+const FORWARDING: &[&str] = &["rewrite", "host", "sign", "payload", "retry"];
 
 const AUTH: &[(&str, Auth)] = &[("required", Auth::Required), ("optional", Auth::Optional), ("none", Auth::None)];
 
@@ -63,6 +62,7 @@ pub fn decode(decoder: &mut Decoder<'_, '_>, node: &Node<'_>, family: &str, pref
     let limits = fields.get("limits").and_then(|node| limits::decode(decoder, node));
     let cors = fields.get("cors").and_then(|node| cors::decode(decoder, node));
     let compress = fields.get("compress").map(|node| compress::decode(decoder, node)).unwrap_or_default();
+    let retry = fields.get("retry").map(|node| retry::decode(decoder, node)).unwrap_or_default();
     let action = action(decoder, &fields, methods.as_deref(), &request_headers)?;
     Some(Route {
         prefix: prefix?,
@@ -77,7 +77,7 @@ pub fn decode(decoder: &mut Decoder<'_, '_>, node: &Node<'_>, family: &str, pref
         response_headers,
         timeouts,
         limits,
-        retry: Retry::default(),
+        retry,
         cors,
         compress,
         at,

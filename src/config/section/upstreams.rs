@@ -4,62 +4,61 @@ use std::time::Duration;
 
 use crate::config::address;
 use crate::config::decoder::Decoder;
-use crate::config::fields::{Later, Off, Shape};
-use crate::config::model::{Balance, Endpoint, Group, Http2, Scheme, UpstreamTls};
+use crate::config::fields::{Fields, Shape};
+use crate::config::model::{CertificateFiles, Endpoint, Group, Http2, Scheme, UpstreamTls};
+use crate::config::section::{balance, health};
 use crate::config::tree::{Entry, Node};
 use crate::config::value;
 use crate::diagnostic::{Diagnostic, Spanned};
 
 const GROUP: Shape = Shape {
     what: "an upstream group",
-    keys: &["scheme", "endpoints", "tls", "keepalive"],
-    later: &[
-        Later { key: "balance", off: Off::Words(&["round_robin"], &["least_requests", "random_two", "hash"]) },
-        Later { key: "hash_on", off: Off::Empty },
-        Later { key: "health", off: Off::Empty },
-        Later { key: "eject", off: Off::Empty },
-        Later { key: "http2", off: Off::Words(&["auto", "off"], &["only"]) },
-    ],
+    keys: &["scheme", "endpoints", "balance", "hash_on", "tls", "health", "eject", "keepalive", "http2"],
+    later: &[],
 };
 
 const ENDPOINT: Shape = Shape { what: "an endpoint", keys: &["address", "weight"], later: &[] };
 
 const TLS: Shape = Shape {
     what: "an upstream's `tls`",
-    keys: &["server_name", "ca", "verify"],
-    later: &[Later { key: "client_cert", off: Off::Empty }, Later { key: "client_key", off: Off::Empty }],
+    keys: &["server_name", "ca", "verify", "client_cert", "client_key"],
+    later: &[],
 };
 
-const KEEPALIVE: Shape =
-    Shape { what: "`keepalive`", keys: &["idle"], later: &[Later { key: "max_idle", off: Off::Empty }] };
+const KEEPALIVE: Shape = Shape { what: "`keepalive`", keys: &["idle", "max_idle"], later: &[] };
 
 /// How long an idle connection is kept when nobody says.
 const KEEPALIVE_IDLE: Duration = Duration::from_secs(55);
+
+/// `h2c` is http that speaks HTTP/2 and nothing else.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Written {
+    Http,
+    Https,
+    H2c,
+}
+
+const SCHEMES: &[(&str, Written)] = &[("http", Written::Http), ("https", Written::Https), ("h2c", Written::H2c)];
+const HTTP2: &[(&str, Http2)] = &[("auto", Http2::Auto), ("off", Http2::Off), ("only", Http2::Only)];
 
 /// Decodes one entry of the section.
 pub fn decode(decoder: &mut Decoder<'_, '_>, entry: &Entry<'_>) -> Option<Group> {
     let name = decoder.key(entry, value::name);
     let fields = decoder.fields(&entry.value, &GROUP)?;
-    let scheme = fields.get("scheme").map_or(Some(Scheme::Http), |node| scheme(decoder, node));
+    let protocol = protocol(decoder, &fields);
     let tls = tls(decoder, fields.get("tls"));
-    let keepalive_idle = keepalive(decoder, fields.get("keepalive"));
+    let (keepalive_idle, max_idle) = keepalive(decoder, fields.get("keepalive"));
+    let balance = balance::decode(decoder, &fields);
+    let health = fields.entry("health").and_then(|entry| health::decode(decoder, entry));
+    let eject = fields.get("eject").and_then(|node| health::eject(decoder, node));
     let listed = decoder.required(&fields, "endpoints", entry.at)?;
     let endpoints = decoder.list(listed, endpoint)?;
     if listed.is_empty() {
         decoder.note(no_endpoint(entry));
     }
-    Some(Group {
-        name: name?,
-        scheme: scheme?,
-        endpoints,
-        tls,
-        keepalive_idle,
-        max_idle: None,
-        balance: Balance::default(),
-        health: None,
-        eject: None,
-        http2: Http2::default(),
-    })
+    let (scheme, http2) = protocol?;
+    let name = name?;
+    Some(Group { name, scheme, endpoints, tls, keepalive_idle, max_idle, balance, health, eject, http2 })
 }
 
 fn no_endpoint(entry: &Entry<'_>) -> Diagnostic {
@@ -67,15 +66,35 @@ fn no_endpoint(entry: &Entry<'_>) -> Diagnostic {
         .hint("add at least one: endpoints: [{ address: \"users-1.internal.example:8443\" }]")
 }
 
-/// `None` when it is noted; a scheme of later passes for http, so that one error is one error.
-fn scheme(decoder: &mut Decoder<'_, '_>, node: &Node<'_>) -> Option<Scheme> {
-    const SCHEMES: &[(&str, Option<Scheme>)] =
-        &[("http", Some(Scheme::Http)), ("https", Some(Scheme::Https)), ("h2c", None)];
-    let scheme = decoder.parsed(node, |text| value::word(text, SCHEMES))?;
-    if scheme.is_none() {
-        decoder.not_available(node.target().at, "`scheme: h2c`");
+/// `scheme` and `http2`, which must not contradict each other.
+fn protocol(decoder: &mut Decoder<'_, '_>, fields: &Fields<'_, '_>) -> Option<(Scheme, Http2)> {
+    let scheme = match fields.get("scheme") {
+        Some(node) => decoder.parsed(node, |text| value::word(text, SCHEMES)),
+        None => Some(Written::Http),
+    };
+    let Some(entry) = fields.entry("http2") else { return scheme.map(|scheme| agreed(scheme, Http2::Auto)) };
+    let http2 = decoder.parsed(&entry.value, |text| value::word(text, HTTP2))?;
+    let (scheme, at) = (scheme?, entry.value.target().at);
+    let contradiction = match (scheme, http2) {
+        (Written::Http, Http2::Only) => {
+            Some("plain http never speaks HTTP/2; write `scheme: h2c` for HTTP/2 without TLS")
+        }
+        (Written::H2c, Http2::Off) => Some("h2c is HTTP/2 without TLS; write `scheme: http` for HTTP/1.1"),
+        _ => None,
+    };
+    if let Some(hint) = contradiction {
+        let message = "`scheme` and `http2` contradict each other";
+        decoder.note(Diagnostic::error("conflicting_keys", at, message).hint(hint));
     }
-    scheme
+    Some(agreed(scheme, http2))
+}
+
+fn agreed(scheme: Written, http2: Http2) -> (Scheme, Http2) {
+    match scheme {
+        Written::Http => (Scheme::Http, http2),
+        Written::Https => (Scheme::Https, http2),
+        Written::H2c => (Scheme::Http, Http2::Only),
+    }
 }
 
 fn endpoint(decoder: &mut Decoder<'_, '_>, node: &Node<'_>) -> Option<Endpoint> {
@@ -103,11 +122,34 @@ fn tls(decoder: &mut Decoder<'_, '_>, node: Option<&Node<'_>>) -> UpstreamTls {
     if let Some(verify) = fields.get("verify").and_then(|node| decoder.parsed(node, value::boolean)) {
         tls.verify = verify;
     }
+    tls.client_certificate = client_certificate(decoder, &fields);
     tls
 }
 
-fn keepalive(decoder: &mut Decoder<'_, '_>, node: Option<&Node<'_>>) -> Duration {
-    let fields = node.and_then(|node| decoder.fields(node, &KEEPALIVE));
-    let idle = fields.and_then(|fields| fields.get("idle"));
-    idle.and_then(|node| decoder.parsed(node, value::duration)).unwrap_or(KEEPALIVE_IDLE)
+/// Certificate and key come together or not at all.
+fn client_certificate(decoder: &mut Decoder<'_, '_>, fields: &Fields<'_, '_>) -> Option<CertificateFiles> {
+    let cert = fields.get("client_cert").and_then(|node| decoder.path(node)).flatten();
+    let key = fields.get("client_key").and_then(|node| decoder.path(node)).flatten();
+    for path in [&cert, &key].into_iter().flatten() {
+        decoder.depends_on_file(&path.value);
+    }
+    let (missing, at) = match (cert, key) {
+        (Some(cert), Some(key)) => return Some(CertificateFiles { cert, key }),
+        (Some(cert), None) => ("client_key", cert.at),
+        (None, Some(key)) => ("client_cert", key.at),
+        (None, None) => return None,
+    };
+    if !fields.is_meant(&["client_cert", "client_key"]) {
+        let message = format!("`{missing}` is missing: a certificate is of no use without its key");
+        let hint = "give both `client_cert` and `client_key`, PEM files, or neither";
+        decoder.note(Diagnostic::error("missing_key", at, message).hint(hint));
+    }
+    None
+}
+
+/// How long an idle connection is kept, and how many are.
+fn keepalive(decoder: &mut Decoder<'_, '_>, node: Option<&Node<'_>>) -> (Duration, Option<usize>) {
+    let Some(fields) = node.and_then(|node| decoder.fields(node, &KEEPALIVE)) else { return (KEEPALIVE_IDLE, None) };
+    let idle = fields.get("idle").and_then(|node| decoder.parsed(node, value::duration)).unwrap_or(KEEPALIVE_IDLE);
+    (idle, fields.get("max_idle").and_then(|node| decoder.count(node, 1, 1_000_000)))
 }

@@ -29,6 +29,7 @@ pub struct Families {
     pub refused: IntCounterVec,
     pub upstream_requests: IntCounterVec,
     pub upstream_retries: IntCounterVec,
+    pub upstream_retries_suppressed: IntCounterVec,
     pub upstream_connects: HistogramVec,
     pub upstream_connections: IntCounterVec,
     pub upstream_up: IntGaugeVec,
@@ -82,6 +83,12 @@ impl Families {
                 "upstream_retries_total",
                 "Attempts that were followed by another, by reason.",
                 &["upstream", "reason"],
+            )?,
+            upstream_retries_suppressed: counters(
+                registry,
+                "upstream_retries_suppressed_total",
+                "Requests that were not sent again because the upstream's retry budget was used up.",
+                &["upstream"],
             )?,
             upstream_requests: counters(
                 r,

@@ -149,6 +149,11 @@ impl UpstreamSeries {
         self.families.upstream_retries.with_label_values(&[&*self.name, reason]).inc();
     }
 
+    /// An attempt would have been followed by another, had the budget allowed it. Rare: looked up each time.
+    pub fn retry_suppressed(&self) {
+        self.families.upstream_retries_suppressed.with_label_values(&[&*self.name]).inc();
+    }
+
     /// An endpoint answered, or failed to (`None`).
     pub fn request(&self, endpoint: &str, status: Option<u16>) {
         let series = self.endpoints.entry(|known| **known == *endpoint, || (endpoint.into(), self.endpoint(endpoint)));

@@ -134,7 +134,8 @@ mod tests {
 
     #[test]
     fn elements_are_read_as_the_standard_writes_them() {
-        let rows: [(&[&str], &[(&str, &str)]); 9] = [
+        type Row<'r> = (&'r [&'r str], &'r [(&'r str, &'r str)]);
+        let rows: [Row<'_>; 9] = [
             (&["for=192.0.2.60;proto=http;by=203.0.113.43"], &[("192.0.2.60", "http")]),
             (&["for=192.0.2.43, for=198.51.100.17"], &[("192.0.2.43", "-"), ("198.51.100.17", "-")]),
             (&["For=\"[2001:db8:cafe::17]:4711\""], &[("[2001:db8:cafe::17]:4711", "-")]),
@@ -180,7 +181,7 @@ mod tests {
         assert_eq!(of(&["broken"], "10.0.0.1"), "for=10.0.0.1;proto=https;host=\"a.test:8443\"");
         assert_eq!(
             of(&["for=a, for=b", "for=c"], "fd00::1"),
-            concat!("for=a, for=b, for=c, for=\"[fd00::1]\";proto=https;host=\"a.test:8443\"")
+            "for=a, for=b, for=c, for=\"[fd00::1]\";proto=https;host=\"a.test:8443\""
         );
         let written = of(&["for=192.0.2.1"], "fd00::1");
         assert_eq!(read(&[&written]).len(), 2, "it can be read again");

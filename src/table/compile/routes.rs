@@ -6,7 +6,7 @@ use std::sync::{Arc, OnceLock};
 use http::HeaderValue;
 
 use crate::config::model::{
-    self, Environment, HostHeader, Project, Proxy, SignScheme, Target, UpstreamPolicy, UsernameEncoding,
+    self, Environment, HostHeader, Project, Proxy, RetryOn, SignScheme, Target, UpstreamPolicy, UsernameEncoding,
 };
 use crate::diagnostic::{Diagnostic, Spanned};
 use crate::policy::access::Access;
@@ -15,6 +15,7 @@ use crate::policy::cors::Cors;
 use crate::policy::limit::Ledger;
 use crate::policy::page::Pages;
 use crate::policy::path;
+use crate::policy::retry::{Cause, Retry};
 use crate::policy::sign::{self, Scheme};
 
 use super::super::matcher::{EnvironmentEntry, Routes, covers};
@@ -190,6 +191,7 @@ impl Builder<'_, '_, '_> {
             cors: self.cors(written, environment),
             pages: self.scope.pages.clone(),
             compress: self.shared.codings(&written.compress),
+            retry: retry(&written.retry),
             series: OnceLock::new(),
         })
     }
@@ -326,4 +328,14 @@ impl Builder<'_, '_, '_> {
         }
         value
     }
+}
+
+/// One attempt is what there is without asking.
+fn retry(written: &model::Retry) -> Option<Retry> {
+    let cause = |on: &RetryOn| match *on {
+        RetryOn::Connect => Cause::Connect,
+        RetryOn::Reset => Cause::Reset,
+        RetryOn::Status(status) => Cause::Status(status),
+    };
+    (written.attempts > 1).then(|| Retry::new(written.attempts, written.on.iter().map(cause)))
 }

@@ -400,7 +400,7 @@ fn the_previous_table_lends_counters_and_the_place_in_the_round() {
     };
     let two: [(&str, u16, u32); 2] = [("a.example.com", 1, 1), ("b.example.com", 1, 1)];
     let first = table(with_users(&two));
-    first.upstreams[0].next();
+    first.upstreams[0].choose(&ANY);
     let second = compiled(with_users(&two), Some(&first)).table.unwrap();
     assert_eq!(second.upstreams[0].cursor.load(Ordering::Relaxed), 1);
     for (old, new) in first.upstreams.iter().zip(&second.upstreams) {

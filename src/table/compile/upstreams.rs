@@ -12,15 +12,16 @@ use std::time::Duration;
 use http::HeaderValue;
 use sha2::{Digest, Sha256};
 
-use crate::config::model::{Group, Scheme, Target, UpstreamTls, UpstreamUrl};
+use crate::config::model::{Balance, Group, Http2, Scheme, Target, UpstreamTls, UpstreamUrl};
 use crate::diagnostic::{Diagnostic, Pos, Spanned};
 use crate::policy::access::Networks;
+use crate::policy::budget::Budget;
 use crate::policy::upstream_guard;
 
 use super::super::Table;
-use super::super::upstream::{Ca, Endpoint, EndpointState, Upstream};
+use super::super::upstream::{Ca, ClientCertificate, Endpoint, EndpointState, Upstream, seed};
 use super::hosts::Ownership;
-use super::{ca, suggest};
+use super::{ca, client_certificate, suggest};
 
 /// All upstreams of one compilation.
 pub(super) struct Upstreams<'c> {
@@ -237,6 +238,16 @@ const KEEPALIVE_IDLE: Duration = Duration::from_secs(55);
 fn compile_group(group: &Group, previous: &Previous<'_>, problems: &mut Vec<Diagnostic>) -> Upstream {
     report_twins(group, problems);
     let ca = read_ca(&group.tls, problems);
+    let client_certificate = group.tls.client_certificate.as_ref();
+    let client_certificate = client_certificate.and_then(|files| client_certificate::read(files, problems));
+    let pool_group = pool_group(&Trust {
+        scheme: group.scheme,
+        http2: group.http2,
+        server_name: group.tls.server_name.as_deref(),
+        ca: ca.as_ref(),
+        verify: group.tls.verify,
+        client_certificate: client_certificate.as_ref(),
+    });
     let weights: Vec<u32> = group.endpoints.iter().map(|endpoint| endpoint.weight).collect();
     let schedule = schedule(&weights).unwrap_or_else(|| {
         let message = format!("the weights of upstream `{}` add up to more than {LONGEST_ROUND}", *group.name);
@@ -244,17 +255,25 @@ fn compile_group(group: &Group, previous: &Previous<'_>, problems: &mut Vec<Diag
         Vec::new()
     });
     let name: Arc<str> = Arc::from(group.name.as_str());
-    let endpoint = |it: &crate::config::model::Endpoint| endpoint(&name, group.scheme, &it.host, it.port, previous);
+    let endpoint =
+        |it: &crate::config::model::Endpoint| endpoint(&name, group.scheme, (&it.host, it.port), it.weight, previous);
     Upstream {
         scheme: group.scheme,
+        http2: group.http2,
+        balance: group.balance.clone(),
+        health: group.health.clone(),
+        eject: group.eject,
         endpoints: group.endpoints.iter().map(endpoint).collect(),
         cursor: previous.cursor(&name, &schedule),
         schedule,
         server_name: group.tls.server_name.as_deref().map(Arc::from),
-        pool_group: pool_group(group.scheme, group.tls.server_name.as_deref(), ca.as_ref(), group.tls.verify),
+        pool_group,
+        client_certificate: client_certificate.map(Arc::new),
+        budget: previous.budget(&name),
         ca: ca.map(Arc::new),
         verify: group.tls.verify,
         keepalive_idle: group.keepalive_idle,
+        max_idle: group.max_idle,
         name,
     }
 }
@@ -263,19 +282,39 @@ fn compile_url(url: &UpstreamUrl, previous: &Previous<'_>) -> Upstream {
     let name: Arc<str> = Arc::from(label(&url.host, url.port));
     Upstream {
         scheme: url.scheme,
-        endpoints: vec![endpoint(&name, url.scheme, &url.host, url.port, previous)],
+        http2: Http2::default(),
+        endpoints: vec![endpoint(&name, url.scheme, (&url.host, url.port), 1, previous)],
+        balance: Balance::default(),
         schedule: vec![0],
         cursor: AtomicUsize::new(0),
+        health: None,
+        eject: None,
         server_name: None,
         ca: None,
         verify: true,
         keepalive_idle: KEEPALIVE_IDLE,
-        pool_group: pool_group(url.scheme, None, None, true),
+        max_idle: None,
+        client_certificate: None,
+        budget: previous.budget(&name),
+        pool_group: pool_group(&Trust {
+            scheme: url.scheme,
+            http2: Http2::default(),
+            server_name: None,
+            ca: None,
+            verify: true,
+            client_certificate: None,
+        }),
         name,
     }
 }
 
-fn endpoint(upstream: &str, scheme: Scheme, host: &str, port: u16, previous: &Previous<'_>) -> Arc<Endpoint> {
+fn endpoint(
+    upstream: &str,
+    scheme: Scheme,
+    (host, port): (&str, u16),
+    weight: u32,
+    previous: &Previous<'_>,
+) -> Arc<Endpoint> {
     let label = label(host, port);
     let own_port = match scheme {
         Scheme::Http => 80,
@@ -287,6 +326,8 @@ fn endpoint(upstream: &str, scheme: Scheme, host: &str, port: u16, previous: &Pr
         port,
         authority: HeaderValue::from_str(authority).unwrap_or(HeaderValue::from_static("")),
         literal: host.parse::<IpAddr>().ok().map(|address| SocketAddr::new(address, port)),
+        weight,
+        seed: seed(&label),
         state: previous.state(upstream, &label),
         label: Arc::from(label),
     })
@@ -353,15 +394,30 @@ fn gcd(left: u32, right: u32) -> u32 {
     if right == 0 { left } else { gcd(right, left % right) }
 }
 
-/// Equal exactly for equal TLS settings, in every generation and process.
-fn pool_group(scheme: Scheme, server_name: Option<&str>, ca: Option<&Ca>, verify: bool) -> u64 {
+/// What keeps the connections of one upstream apart from those of another to the same address.
+struct Trust<'u> {
+    scheme: Scheme,
+    http2: Http2,
+    server_name: Option<&'u str>,
+    ca: Option<&'u Ca>,
+    verify: bool,
+    client_certificate: Option<&'u ClientCertificate>,
+}
+
+/// Equal exactly for equal settings, in every generation and process.
+fn pool_group(trust: &Trust<'_>) -> u64 {
     let mut digest = Sha256::new();
-    digest.update([u8::from(scheme == Scheme::Https), u8::from(verify), u8::from(ca.is_some())]);
-    for part in ca.iter().flat_map(|ca| &ca.certificates) {
+    let is_https = trust.scheme == Scheme::Https;
+    digest.update([u8::from(is_https), u8::from(trust.verify), trust.http2 as u8]);
+    let ca = trust.ca.iter().flat_map(|ca| &ca.certificates);
+    let shown = trust.client_certificate.iter().flat_map(|certificate| &certificate.chain);
+    for (kind, part) in ca.map(|part| (1, part)).chain(shown.map(|part| (2, part))) {
+        digest.update([kind]);
         digest.update(part.len().to_be_bytes());
         digest.update(part);
     }
-    digest.update(server_name.unwrap_or_default());
+    digest.update([0]);
+    digest.update(trust.server_name.unwrap_or_default());
     digest.finalize().first_chunk::<8>().map_or(0, |bytes| u64::from_be_bytes(*bytes))
 }
 
@@ -381,6 +437,10 @@ impl<'c> Previous<'c> {
 
     fn state(&self, upstream: &str, label: &str) -> Arc<EndpointState> {
         self.states.get(&(upstream, label)).map_or_else(Arc::default, |state| Arc::clone(state))
+    }
+
+    fn budget(&self, upstream: &str) -> Arc<Budget> {
+        self.rounds.get(upstream).map_or_else(Arc::default, |previous| Arc::clone(&previous.budget))
     }
 
     fn cursor(&self, upstream: &str, schedule: &[u16]) -> AtomicUsize {

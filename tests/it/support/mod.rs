@@ -4,9 +4,13 @@
 //! Threads and blocking sockets throughout, so that a test reads from top to bottom. Nothing sleeps for a fixed time:
 //! everything waits for a condition, with a patience. Everything is on 127.0.0.1.
 
+pub mod authority;
 pub mod client;
 pub mod dns;
 pub mod edge;
+pub mod frames;
+pub mod h2;
+pub mod hpack;
 pub mod leak;
 pub mod message;
 pub mod metrics;

@@ -66,6 +66,7 @@ struct State {
     scripts: Mutex<Vec<(String, Arc<Script>)>>,
     requests: Mutex<Vec<Recorded>>,
     connections: AtomicUsize,
+    ended: AtomicUsize,
     stopped: AtomicBool,
 }
 
@@ -134,6 +135,11 @@ impl Origin {
         self.state.connections.load(Ordering::SeqCst)
     }
 
+    /// How many of them are open.
+    pub fn open(&self) -> usize {
+        self.connections() - self.state.ended.load(Ordering::SeqCst)
+    }
+
     /// The requests whose target begins with that.
     pub fn requests_for(&self, target: &str) -> Vec<Recorded> {
         self.requests().into_iter().filter(|request| request.target().starts_with(target)).collect()
@@ -174,7 +180,10 @@ fn accept(listener: &TcpListener, state: &Arc<State>) {
         }
         let number = state.connections.fetch_add(1, Ordering::SeqCst);
         let state = Arc::clone(state);
-        std::thread::spawn(move || serve(stream, number, &state));
+        std::thread::spawn(move || {
+            serve(stream, number, &state);
+            state.ended.fetch_add(1, Ordering::SeqCst);
+        });
     }
 }
 
