@@ -44,12 +44,23 @@ pub struct Parts {
     pub observer: Arc<Observer>,
     /// Whoever has it may do everything.
     pub token: AdminToken,
-    /// The data listeners as they are: name and bound address.
-    pub listeners: Vec<(String, SocketAddr)>,
+    /// The data listeners as they are.
+    pub listeners: Vec<ListenerAddress>,
     /// When the process started.
     pub started_at: UnixMillis,
     /// How the hosts stand whose certificates are obtained; `None`: nobody obtains any.
     pub acme: Option<Arc<crate::acme::Status>>,
+}
+
+/// A data listener, bound.
+#[derive(Clone, Debug)]
+pub struct ListenerAddress {
+    /// Its name in the configuration.
+    pub name: String,
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// Whether clients speak TLS.
+    pub tls: bool,
 }
 
 /// Why there is no admin listener.

@@ -48,6 +48,7 @@ struct LastReload {
 struct ListenerStatus {
     name: String,
     address: SocketAddr,
+    tls: bool,
 }
 
 /// One host whose certificate is obtained.
@@ -79,8 +80,11 @@ impl Status {
     pub fn of(shared: &Shared) -> Self {
         let parts = &shared.parts;
         let (table, live) = (parts.reloader.current(), &parts.observer.live);
-        let listeners =
-            parts.listeners.iter().map(|(name, address)| ListenerStatus { name: name.clone(), address: *address });
+        let listeners = parts.listeners.iter().map(|listener| ListenerStatus {
+            name: listener.name.clone(),
+            address: listener.address,
+            tls: listener.tls,
+        });
         Self {
             version: env!("CARGO_PKG_VERSION"),
             generation: table.generation,

@@ -61,15 +61,10 @@ impl Bench {
         reloader.observe(Arc::clone(&observer));
         let token = AdminToken::open(&dir.path().join("state")).unwrap();
         let clear = token.expose().to_owned();
-        let listeners = vec![("http".to_owned(), "127.0.0.1:8080".parse().unwrap())];
-        let parts = Parts {
-            reloader,
-            observer: Arc::clone(&observer),
-            token,
-            listeners,
-            started_at: 1_795_290_358_123,
-            acme: None,
-        };
+        let address = "127.0.0.1:8080".parse().unwrap();
+        let listeners = vec![ListenerAddress { name: "http".to_owned(), address, tls: true }];
+        let started_at = 1_795_290_358_123;
+        let parts = Parts { reloader, observer: Arc::clone(&observer), token, listeners, started_at, acme: None };
         let admin = start_with(bind("127.0.0.1:0".parse().unwrap()).unwrap(), parts, patience).unwrap();
         Self { _dir: dir, config: path, token: clear, observer, admin }
     }
@@ -275,7 +270,7 @@ fn status_says_what_runs() {
     assert_eq!(status["version"], env!("CARGO_PKG_VERSION"));
     assert_eq!((&status["generation"], &status["routes"]), (&1.into(), &1.into()));
     assert_eq!(status["started_at"], "2026-11-21T19:45:58.123000Z");
-    assert_eq!(status["listeners"], json!([{"name": "http", "address": "127.0.0.1:8080"}]));
+    assert_eq!(status["listeners"], json!([{"name": "http", "address": "127.0.0.1:8080", "tls": true}]));
     assert_eq!((&status["in_flight"], &status["streams_open"]), (&3.into(), &2.into()));
     assert_eq!(status["last_reload"]["outcome"], "applied");
     assert!(status["last_reload"]["at"].as_str().unwrap().starts_with("20"));

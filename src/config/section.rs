@@ -20,4 +20,5 @@ pub mod retry;
 pub mod routes;
 pub mod server;
 pub mod sign;
+pub mod tls;
 pub mod upstreams;

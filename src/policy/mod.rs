@@ -19,6 +19,7 @@ pub mod http2;
 pub mod limit;
 pub mod page;
 pub mod path;
+pub mod proxy_header;
 pub mod range;
 pub mod request_gate;
 pub mod response_gate;

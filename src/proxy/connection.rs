@@ -11,10 +11,9 @@
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, RawFd};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, Waker, ready};
-use std::time::Duration;
 
 use bytes::{Buf, BytesMut};
 use parking_lot::{Mutex, MutexGuard};
@@ -23,7 +22,8 @@ use tokio::net::TcpStream;
 
 use super::clocks::{Clocks, Fault};
 use super::listener::ListenerInfo;
-use super::transport::Transport;
+use super::transport::{Socket, Transport};
+use crate::policy::certificate::ClientCertificate;
 use crate::policy::chunked::ChunkScanner;
 use crate::policy::head::Framing;
 
@@ -39,13 +39,24 @@ const HEAD_READ: usize = 4 * 1024;
 /// One accepted connection.
 #[derive(Debug)]
 pub struct Connection {
-    /// The other end.
-    pub peer: SocketAddr,
     /// The listener that accepted it.
     pub listener: Arc<ListenerInfo>,
+    socket_peer: SocketAddr,
+    entry: OnceLock<Entry>,
     fd: RawFd,
     cut: AtomicBool,
     wire: Mutex<Wire>,
+}
+
+/// What became known of a connection before its first request.
+#[derive(Debug, Default)]
+pub struct Entry {
+    /// Who connected to the proxy in front, as its PROXY header says.
+    pub source: Option<SocketAddr>,
+    /// The client wants HTTP/2 (ALPN).
+    pub http2: bool,
+    /// What the client showed and the listener verified.
+    pub certificate: Option<Box<ClientCertificate>>,
 }
 
 /// The state behind the mutex.
@@ -81,8 +92,9 @@ impl Connection {
     pub fn new(socket: TcpStream, peer: SocketAddr, listener: Arc<ListenerInfo>) -> Arc<Self> {
         let fd = socket.as_raw_fd();
         Arc::new(Self {
-            peer,
             listener,
+            socket_peer: peer,
+            entry: OnceLock::new(),
             fd,
             cut: AtomicBool::new(false),
             wire: Mutex::new(Wire {
@@ -98,6 +110,31 @@ impl Connection {
                 waker: None,
             }),
         })
+    }
+
+    /// Remembers what became known before the first request; once.
+    pub fn enter(&self, entry: Entry) {
+        let _ = self.entry.set(entry);
+    }
+
+    /// The other end: the socket's, or whom the proxy in front speaks for.
+    pub fn peer(&self) -> SocketAddr {
+        self.entry.get().and_then(|entry| entry.source).unwrap_or(self.socket_peer)
+    }
+
+    /// Whether it is TLS.
+    pub fn is_tls(&self) -> bool {
+        self.listener.tls
+    }
+
+    /// Whether the client chose HTTP/2 (ALPN).
+    pub fn speaks_http2(&self) -> bool {
+        self.entry.get().is_some_and(|entry| entry.http2)
+    }
+
+    /// What the client showed and the listener verified; `None` without mutual TLS.
+    pub fn certificate(&self) -> Option<&ClientCertificate> {
+        self.entry.get()?.certificate.as_deref()
     }
 
     /// The state; uncontended.
@@ -229,7 +266,24 @@ impl Wire {
 
     /// Whether bytes wait for the kernel.
     pub fn holds_output(&self) -> bool {
-        !self.output.is_empty()
+        !self.output.is_empty() || self.transport.holds_output()
+    }
+
+    /// The bare socket and what was read of it, for a handshake; nothing is read or written here until
+    /// [`Wire::give_back`].
+    pub fn take_socket(&mut self) -> Option<Socket> {
+        match std::mem::replace(&mut self.transport, Transport::Away) {
+            Transport::Plain(socket) => Some(Socket::new(socket, std::mem::take(&mut self.input))),
+            other => {
+                self.transport = other;
+                None
+            }
+        }
+    }
+
+    /// What the handshake made of the socket.
+    pub fn give_back(&mut self, transport: Transport) {
+        self.transport = transport;
     }
 
     /// Reads more of a head into `input`: how many bytes, 0 at the end.
@@ -321,21 +375,17 @@ impl Wire {
 
     /// HTTP/2 writes, past what is held: it holds by itself.
     pub fn poll_write_any(&mut self, cx: &mut Context<'_>, pieces: &[io::IoSlice<'_>]) -> Poll<io::Result<usize>> {
-        match self.transport.poll_write_vectored(cx, pieces) {
-            Poll::Ready(sent) => {
-                self.clocks.something_written();
-                Poll::Ready(sent)
-            }
-            Poll::Pending => {
-                self.clocks.nothing_written();
-                Poll::Pending
-            }
+        let sent = self.transport.poll_write_vectored(cx, pieces);
+        match sent {
+            Poll::Ready(_) => self.note_progress(),
+            Poll::Pending => self.clocks.nothing_written(),
         }
+        sent
     }
 
     /// HTTP/2 has nothing more to write for now.
     pub fn poll_flush_any(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.transport.poll_flush(cx)
+        self.poll_flush(cx)
     }
 
     /// Nothing to read for Pingora, but the client's end is reported at once; later requests are read ahead, within bounds.
@@ -404,7 +454,7 @@ impl Wire {
             if sent == 0 {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
-            self.clocks.something_written();
+            self.note_progress();
             if sent > held {
                 self.output.clear();
                 return Poll::Ready(Ok(sent - held));
@@ -415,21 +465,35 @@ impl Wire {
 
     /// Offers everything held to the kernel.
     pub fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let flushed = self.poll_flush_all(cx);
+        if flushed.is_pending() {
+            self.note_write(true);
+        }
+        flushed
+    }
+
+    fn poll_flush_all(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while !self.output.is_empty() {
-            let sent = match self.transport.poll_write(cx, &self.output) {
-                Poll::Ready(sent) => sent?,
-                Poll::Pending => {
-                    self.note_write(true);
-                    return Poll::Pending;
-                }
-            };
+            let sent = ready!(self.transport.poll_write(cx, &self.output))?;
             if sent == 0 {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
-            self.clocks.something_written();
+            self.note_progress();
             self.sent(sent);
         }
-        Poll::Ready(Ok(()))
+        if !self.transport.holds_output() {
+            return Poll::Ready(Ok(()));
+        }
+        let flushed = self.transport.poll_flush(cx);
+        self.note_progress();
+        flushed
+    }
+
+    /// A write went through: the client took something, unless a buffer between did.
+    fn note_progress(&mut self) {
+        if self.transport.progressed() {
+            self.clocks.something_written();
+        }
     }
 
     /// The kernel took that many held bytes.
@@ -454,9 +518,13 @@ impl Wire {
         self.hold(bytes);
     }
 
-    /// Closes our side (FIN).
+    /// Closes our side (FIN; with TLS its farewell before it).
     pub fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.transport.poll_shutdown(cx)
+        let closed = self.transport.poll_shutdown(cx);
+        if closed.is_pending() {
+            self.note_write(true);
+        }
+        closed
     }
 
     /// Reads and forgets, up to the client's end.
@@ -467,11 +535,7 @@ impl Wire {
 
     /// Makes the close a reset.
     pub fn set_reset(&self) {
-        match &self.transport {
-            Transport::Plain(socket) => {
-                let _ = socket2::SockRef::from(socket).set_linger(Some(Duration::ZERO));
-            }
-        }
+        self.transport.set_reset();
     }
 }
 

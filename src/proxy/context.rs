@@ -204,7 +204,7 @@ impl Context {
         let admitted = self.admitted.as_ref();
         let upstream = self.leased.as_ref().and(self.forward()).map_or("", |forward| &*forward.upstream.name);
         let connection = self.downstream.as_ref().map(Downstream::connection);
-        let peer = connection.map(|connection| connection.peer.ip().to_canonical());
+        let peer = connection.map(|connection| connection.peer().ip().to_canonical());
         let event = RequestEnd {
             started: self.started_at,
             duration: self.started.elapsed(),

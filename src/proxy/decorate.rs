@@ -96,7 +96,7 @@ pub fn ids(ctx: &Context) -> Ids<'_> {
 /// Takes over the id that a trusted peer has given the request.
 pub fn adopt_id(ctx: &mut Context, request: &HeaderMap, downstream: &Downstream) {
     let Some(given) = request.get("x-request-id") else { return };
-    let trusted = ctx.table.trusted_proxies.contains(downstream.connection().peer.ip());
+    let trusted = ctx.table.trusted_proxies.contains(downstream.connection().peer().ip());
     let only = request.get_all("x-request-id").iter().nth(1).is_none();
     if trusted
         && only

@@ -14,7 +14,7 @@ use pingora_core::protocols::http::ServerSession;
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::clocks::Fault;
-use super::connection::Connection;
+use super::connection::{Connection, Wire};
 use super::deadline::poll_expired;
 use super::engine::Engine;
 use super::http2::{self, Spoken};
@@ -229,7 +229,7 @@ fn gone_idle(connection: &Connection, mut timer: Pin<&mut Sleep>, told: Option<I
 }
 
 /// The first fault is told; a second one, or the same again, ends it.
-fn tell(wire: &mut super::connection::Wire, fault: Fault) -> Idle {
+fn tell(wire: &mut Wire, fault: Fault) -> Idle {
     let first = wire.clocks.fault().is_none();
     wire.clocks.fail(fault);
     if first { Idle::Again } else { Idle::Abandon }
@@ -237,31 +237,40 @@ fn tell(wire: &mut super::connection::Wire, fault: Fault) -> Idle {
 
 /// Ends the connection so that the client gets to read all that was sent: flush, FIN, listen a little; or, where a clean
 /// end would be a lie, a reset.
-async fn close(connection: &Connection, mut timer: Pin<&mut Sleep>, unread: bool) {
+pub async fn close(connection: &Connection, mut timer: Pin<&mut Sleep>, unread: bool) {
     if connection.wire().wants_reset() || connection.wire().clocks.fault() == Some(Fault::ClientStalled) {
         // What was already said may still arrive; that it is not all will be seen.
         let _ = poll_fn(|cx| Poll::Ready(connection.wire().poll_flush(cx))).await;
         connection.wire().set_reset();
         return;
     }
-    let flushed = poll_fn(|cx| {
+    let flushed = in_time(connection, timer.as_mut(), Wire::poll_flush).await;
+    if !flushed {
+        connection.wire().set_reset();
+    }
+    let closed = flushed && in_time(connection, timer.as_mut(), Wire::poll_shutdown).await;
+    if closed && unread && !connection.wire().ended() {
+        linger(connection, timer).await;
+    }
+}
+
+/// Whether a step succeeds before the client has taken nothing for too long, and before the connection is cut.
+async fn in_time(
+    connection: &Connection,
+    mut timer: Pin<&mut Sleep>,
+    step: impl Fn(&mut Wire, &mut Context<'_>) -> Poll<std::io::Result<()>>,
+) -> bool {
+    poll_fn(|cx| {
         let mut wire = connection.wire();
         wire.remember(cx);
-        match (wire.poll_flush(cx), wire.clocks.next_due()) {
+        match (step(&mut wire, cx), wire.clocks.next_due()) {
             (Poll::Ready(done), _) => Poll::Ready(done.is_ok()),
             (Poll::Pending, _) if connection.is_cut() => Poll::Ready(false),
             (Poll::Pending, Some((due, _))) if poll_expired(timer.as_mut(), due, cx) => Poll::Ready(false),
             (Poll::Pending, _) => Poll::Pending,
         }
     })
-    .await;
-    if !flushed {
-        connection.wire().set_reset();
-    }
-    let closed = flushed && poll_fn(|cx| connection.wire().poll_shutdown(cx)).await.is_ok();
-    if closed && unread && !connection.wire().ended() {
-        linger(connection, timer).await;
-    }
+    .await
 }
 
 /// Listens to what the client still sends, up to its end, without using it.

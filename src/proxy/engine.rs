@@ -42,7 +42,7 @@ pub struct Shared {
     began: Instant,
     /// Who chooses.
     pub peers: Peers,
-    /// What a CA asks for.
+    /// What a CA that asks is answered.
     pub challenges: Arc<Challenges>,
 }
 
@@ -114,13 +114,8 @@ impl Engine {
             max_retries: TRIES,
             ..ServerConf::default()
         };
-        let shared = Arc::new(Shared {
-            tables,
-            observer,
-            began: Instant::now(),
-            peers: Peers::new(Arc::new(resolver)),
-            challenges,
-        });
+        let peers = Peers::new(Arc::new(resolver));
+        let shared = Arc::new(Shared { tables, observer, began: Instant::now(), peers, challenges });
         let mut http = HttpProxy::new(Gateway(Arc::clone(&shared)), Arc::new(conf));
         http.handle_init_modules();
         // CONNECT is refused by the request gate, in our own words; Pingora would answer before any phase of ours.
@@ -149,6 +144,11 @@ impl Engine {
     /// Metrics and logs.
     pub fn observer(&self) -> &Observer {
         self.shared.observer()
+    }
+
+    /// The table in force.
+    pub fn table(&self) -> Arc<Table> {
+        self.shared.table()
     }
 
     /// The number of the table in force.

@@ -24,6 +24,7 @@ use super::files;
 use super::heads::{apply, edit, is_event_stream, is_websocket, length, may_switch_protocols};
 use super::http2_upstream;
 use super::peer::Choice;
+use super::plain;
 use super::respond::{Answer, Problem};
 use crate::clock;
 use crate::observe::event::End;
@@ -62,13 +63,13 @@ impl ProxyHttp for Gateway {
         if self.0.live().is_draining() {
             session.set_keepalive(None);
         }
-        if let Some(text) = self.0.challenges.answer(session.req_header().uri.path()) {
-            ctx.answering();
-            let answer = Answer { status: 200, headers: Vec::new(), body: Bytes::copy_from_slice(text.as_bytes()) };
-            return answer.send(session).await.map(|()| true);
-        }
         let step = {
             let view = view(session.req_header(), &downstream)?;
+            let own = plain::answer(&view, &downstream.connection().listener, &ctx.table, &self.0.challenges);
+            if let Some(own) = own {
+                ctx.answering();
+                return Answer::of_plain(own)?.send(session).await.map(|()| true);
+            }
             let (decision, canonical) = ctx.table.decide(&view, clock::unix_millis(), &mut NoTrace);
             match (decision, canonical) {
                 (Decision::Refuse(refusal, place), _) => Step::Refuse(refusal, place),
@@ -475,9 +476,9 @@ pub fn view<'a>(request: &'a RequestHeader, downstream: &'a Downstream) -> Resul
         authority: downstream.authority(),
         headers: &request.headers,
         version: request.version,
-        peer: downstream.connection().peer.ip().to_canonical(),
-        tls: false,
-        certificate: None,
+        peer: downstream.connection().peer().ip().to_canonical(),
+        tls: downstream.connection().is_tls(),
+        certificate: downstream.connection().certificate(),
     })
 }
 

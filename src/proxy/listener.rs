@@ -12,8 +12,9 @@ use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
+use super::accept;
+use super::complaints::Complaints;
 use super::connection::Connection;
-use super::driver;
 use super::engine::Engine;
 use super::workers::Workers;
 use crate::observe::live::Live;
@@ -26,6 +27,8 @@ const BACKLOG: i32 = 4096;
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// Bytes of a request target; longer ones are answered 414.
 const MAX_TARGET: usize = 16 * 1024;
+/// Where https is, unless a listener is elsewhere.
+const HTTPS: u16 = 443;
 /// Header fields of one request; more are answered 431.
 const MAX_FIELDS: usize = 100;
 
@@ -40,12 +43,26 @@ pub struct ListenerInfo {
     pub idle_timeout: Duration,
     /// Of a head.
     pub head_limits: Limits,
+    /// Clients speak TLS.
+    pub tls: bool,
+    /// A PROXY header comes first.
+    pub proxy_protocol: bool,
+    /// Requests are sent to https, on that port.
+    pub to_https: Option<u16>,
+    /// Of its connections.
+    pub complaints: Complaints,
     /// Whether HTTP/2 is spoken without TLS, by prior knowledge.
     pub h2c: bool,
 }
 
 impl ListenerInfo {
-    fn new(listener: &Listener) -> Self {
+    /// Whether something comes before the first request.
+    pub fn has_entry(&self) -> bool {
+        self.tls || self.proxy_protocol
+    }
+
+    /// `https`: the port that requests may be sent to.
+    fn new(listener: &Listener, https: u16) -> Self {
         Self {
             name: Arc::from(listener.name.value.as_str()),
             headers_timeout: listener.headers_timeout,
@@ -55,6 +72,10 @@ impl ListenerInfo {
                 max_target: MAX_TARGET.min(listener.max_header_size),
                 max_fields: MAX_FIELDS,
             },
+            tls: listener.tls.is_some(),
+            proxy_protocol: listener.proxy_protocol,
+            to_https: listener.redirect_to_https.then_some(https),
+            complaints: Complaints::default(),
             h2c: listener.h2c,
         }
     }
@@ -68,6 +89,10 @@ impl ListenerInfo {
             headers_timeout: Duration::from_secs(10),
             idle_timeout: Duration::from_secs(60),
             head_limits: Limits { max_head: 32 * 1024, max_target: MAX_TARGET, max_fields: MAX_FIELDS },
+            tls: false,
+            proxy_protocol: false,
+            to_https: None,
+            complaints: Complaints::default(),
             h2c: false,
         }
     }
@@ -97,6 +122,11 @@ impl Bound {
     pub fn name(&self) -> &str {
         &self.info.name
     }
+
+    /// Whether clients speak TLS.
+    pub fn is_tls(&self) -> bool {
+        self.info.tls
+    }
 }
 
 /// Binds all listeners, or none.
@@ -104,21 +134,25 @@ impl Bound {
 /// # Errors
 /// The first that can't be bound.
 pub fn bind(listeners: &[Listener]) -> Result<Vec<Bound>, BindError> {
-    listeners
-        .iter()
-        .map(|listener| {
-            let address = listener.address.value;
-            let fail = |source: io::Error| BindError {
-                name: listener.name.value.clone(),
-                address,
-                hint: bind_hint(&source),
-                source,
-            };
-            let socket = listen(address).map_err(fail)?;
-            let address = socket.local_addr().map_err(fail)?;
-            Ok(Bound { info: Arc::new(ListenerInfo::new(listener)), socket, address })
-        })
-        .collect()
+    let sockets = listeners.iter().map(bind_one).collect::<Result<Vec<_>, _>>()?;
+    // The system may have chosen the port.
+    let https = listeners.iter().zip(&sockets).find(|(listener, _)| listener.tls.is_some());
+    let https = https.map_or(HTTPS, |(_, (_, address))| address.port());
+    let bound = listeners.iter().zip(sockets).map(|(listener, (socket, address))| Bound {
+        info: Arc::new(ListenerInfo::new(listener, https)),
+        socket,
+        address,
+    });
+    Ok(bound.collect())
+}
+
+fn bind_one(listener: &Listener) -> Result<(StdListener, SocketAddr), BindError> {
+    let address = listener.address.value;
+    let fail =
+        |source: io::Error| BindError { name: listener.name.value.clone(), address, hint: bind_hint(&source), source };
+    let socket = listen(address).map_err(fail)?;
+    let address = socket.local_addr().map_err(fail)?;
+    Ok((socket, address))
 }
 
 fn bind_hint(error: &io::Error) -> &'static str {
@@ -289,7 +323,7 @@ impl Acceptor {
         let engine = Arc::clone(&self.engine);
         let (handle, load) = worker.unzip();
         let served = async move {
-            driver::serve(connection, engine).await;
+            accept::serve(connection, engine).await;
             drop((registered, load));
         };
         match handle {

@@ -11,8 +11,10 @@
 //! Not here: what decides (`policy`, `table`), what the operator sees (`observe`, `admin`). TLS, HTTP/2 and PROXY protocol
 //! enter at `transport` and `driver`: the transport is an enum and the driver is chosen per connection.
 
+mod accept;
 mod attempt;
 mod clocks;
+mod complaints;
 mod compress;
 pub mod connection;
 mod context;
@@ -31,6 +33,7 @@ mod http2_upstream;
 mod io;
 mod listener;
 mod peer;
+mod plain;
 mod reach;
 mod resolve;
 mod respond;

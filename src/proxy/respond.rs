@@ -13,6 +13,7 @@ use pingora_proxy::Session;
 use super::connection::Connection;
 use super::engine::Engine;
 use super::http2::Stream;
+use super::plain::Plain;
 use crate::clock;
 use crate::id::RequestId;
 use crate::observe::event::{End, RequestEnd};
@@ -28,6 +29,10 @@ pub const HEAD_TIMEOUT: HeadRejection =
 /// A head that the gate passed and the parser behind it did not.
 pub const UNREADABLE: HeadRejection =
     HeadRejection { status: 400, code: "malformed_request", message: "the request head is malformed" };
+
+/// HTTP in the clear on a TLS listener: a client that can read the answer is better served by one.
+pub const IN_THE_CLEAR: HeadRejection =
+    HeadRejection { status: 400, code: "tls_required", message: "this port speaks https, not http" };
 
 /// One error, as the client reads it.
 #[derive(Clone, Copy, Debug)]
@@ -72,6 +77,24 @@ impl Answer {
     pub fn server_options() -> Self {
         let allow = HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS");
         Self { status: 204, headers: vec![(header::ALLOW, allow)], body: Bytes::new() }
+    }
+
+    /// Of a plain listener itself.
+    ///
+    /// # Errors
+    /// When the location can't stand in a header.
+    pub fn of_plain(plain: Plain) -> Result<Self> {
+        let (status, field, body) = match plain {
+            Plain::Challenge(answer) => {
+                let kind = HeaderValue::from_static("application/octet-stream");
+                (200, (header::CONTENT_TYPE, kind), Bytes::copy_from_slice(answer.as_bytes()))
+            }
+            Plain::ToHttps(location) => {
+                let location = HeaderValue::from_str(&location).map_err(|_| super::gateway::internal())?;
+                (308, (header::LOCATION, location), Bytes::new())
+            }
+        };
+        Ok(Self { status, headers: vec![field], body })
     }
 
     /// A route's own answer.
@@ -158,7 +181,7 @@ fn html(problem: &Problem<'_>, id: &RequestId) -> String {
 }
 
 /// Answers a head that the parser never gets to see, and records it like any other request.
-pub fn under_the_parser(connection: &Arc<Connection>, engine: &Engine, rejection: &HeadRejection, bytes: &[u8]) {
+pub fn under_the_parser(connection: &Connection, engine: &Engine, rejection: &HeadRejection, bytes: &[u8]) {
     let began = Instant::now();
     let id = RequestId::fresh();
     let problem = Problem { status: rejection.status, code: rejection.code, message: rejection.message };
@@ -230,7 +253,7 @@ fn record(
             first_byte: Some(duration),
             request_id: id.as_str(),
             listener: &connection.listener.name,
-            client_ip: connection.peer.ip().to_canonical(),
+            client_ip: connection.peer().ip().to_canonical(),
             method: line.method,
             host: seen.host,
             path: line.path,

@@ -293,7 +293,7 @@ struct Candidate {
 
 impl Candidate {
     fn read(load: &Load, generation: u64, previous: Option<&Table>) -> Self {
-        let Loading { sources, mut diagnostics, model, watched, sha256 } = load();
+        let Loading { sources, mut diagnostics, model, mut watched, sha256 } = load();
         let fingerprint = Fingerprint::of(&watched);
         let stamp = Stamp { generation, sha256, now: crate::clock::unix_millis() };
         let sha256 = hex::encode(sha256);
@@ -303,6 +303,7 @@ impl Candidate {
         if let Some(model) = model.filter(|_| !known) {
             let compiled: Compiled = compile(model, &sources, stamp, previous);
             diagnostics.extend(compiled.diagnostics);
+            watched.extend(compiled.mendable);
             table = compiled.table;
         }
         Self { sources, diagnostics, watched, fingerprint, sha256, table }

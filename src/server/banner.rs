@@ -4,6 +4,7 @@ use std::io::Write as _;
 use std::net::SocketAddr;
 use std::path::{Component, Path, PathBuf};
 
+use crate::admin::ListenerAddress;
 use crate::table::Table;
 
 /// Writes a line to standard error; a terminal that has gone away is no reason to stop.
@@ -12,15 +13,16 @@ pub fn say(text: &str) {
 }
 
 /// Says where everything is.
-pub fn announce(listeners: &[(String, SocketAddr)], admin: Option<SocketAddr>, table: &Table) {
+pub fn announce(listeners: &[ListenerAddress], admin: Option<SocketAddr>, table: &Table) {
     let (routes, projects) = (table.routes.len(), projects(table));
     say(&format!(
         "countersign {} · generation {} · {projects} · {routes} routes",
         env!("CARGO_PKG_VERSION"),
         table.generation
     ));
-    for (name, address) in listeners {
-        say(&format!("  listener {name}: http://{address}"));
+    for ListenerAddress { name, address, tls } in listeners {
+        let scheme = if *tls { "https" } else { "http" };
+        say(&format!("  listener {name}: {scheme}://{address}"));
     }
     if let Some(address) = admin {
         let token = tidy(&table.admin.state_dir.join("admin.token"));

@@ -7,7 +7,6 @@ pub mod banner;
 pub mod process;
 mod stop;
 
-use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -16,18 +15,19 @@ use std::time::Duration;
 
 use crate::acme;
 use crate::admin::token::{AdminToken, TokenError};
-use crate::admin::{self, Parts};
+use crate::admin::{self, ListenerAddress, Parts};
 use crate::clock;
 use crate::config::render;
 use crate::exit;
 use crate::follow::Follower;
+use crate::observe::metrics::CertificateEnd;
 use crate::observe::{Observer, log as process_log, systemd};
 use crate::private::{self, DirectoryError};
 use crate::proxy::{self, Engine, Listening, Resolver, Workers};
 use crate::reload::watch::Watch;
 use crate::reload::{self, Environment, Failure, Reloader, Trigger};
 use crate::table::Table;
-use crate::tls::{Certificates, Challenges};
+use crate::tls::{Challenges, Expiry};
 
 use process::PidFile;
 use stop::{Asked, Signals};
@@ -146,12 +146,12 @@ fn start(source: &Source, reloader: &Arc<Reloader>, table: &Table) -> Result<Run
     let pid = writable(source, table)?;
     reloader.observe(Arc::clone(&observer));
     let threads = table.server.threads.unwrap_or_else(cores);
-    let (certificates, challenges) = (Arc::<Certificates>::default(), Arc::<Challenges>::default());
-    let acme = acme(source, reloader, &observer, &certificates, &challenges);
+    let challenges = Arc::<Challenges>::default();
+    let acme = acme(source, reloader, &observer, &challenges);
     let workers = Arc::new(Workers::start(threads).map_err(StartError::System)?);
     let engine = engine(reloader, &observer, table, &challenges, threads)?;
-    let addresses: Vec<(String, SocketAddr)> =
-        bound.iter().map(|bound| (bound.name().to_owned(), bound.address)).collect();
+    certificates(reloader, &observer);
+    let addresses: Vec<ListenerAddress> = bound.iter().map(address_of).collect();
     let admin_address = admin.as_ref().and_then(|admin| admin.local_addr().ok());
     banner::announce(&addresses, admin_address, table);
     let started_at = clock::unix_millis();
@@ -180,7 +180,6 @@ fn acme(
     source: &Source,
     reloader: &Arc<Reloader>,
     observer: &Arc<Observer>,
-    certificates: &Arc<Certificates>,
     challenges: &Arc<Challenges>,
 ) -> Option<acme::Prepared> {
     if matches!(source, Source::QuickStart { .. }) {
@@ -188,13 +187,26 @@ fn acme(
     }
     let prepared = acme::prepare(acme::Parts {
         tables: reloader.tables(),
-        certificates: Arc::clone(certificates),
+        certificates: Arc::clone(&reloader.current().tls.certificates),
         challenges: Arc::clone(challenges),
         observer: Arc::clone(observer),
     });
     let changed = prepared.changed();
     reloader.on_publish(move || changed.notify_one());
     Some(prepared)
+}
+
+fn address_of(bound: &proxy::Bound) -> ListenerAddress {
+    ListenerAddress { name: bound.name().to_owned(), address: bound.address, tls: bound.is_tls() }
+}
+
+/// The metrics ask the table in force when its certificates end.
+fn certificates(reloader: &Arc<Reloader>, observer: &Observer) {
+    let tables = reloader.tables();
+    observer.metrics.certificates(move || {
+        let ends = tables.load().tls.expiries().into_iter();
+        ends.map(|Expiry { name, not_after, broken }| CertificateEnd { name, not_after, broken }).collect()
+    });
 }
 
 /// Follows the files that the table in force is made from and that are live without a reload.
@@ -237,13 +249,8 @@ fn engine(
     threads: usize,
 ) -> Result<Arc<Engine>, StartError> {
     let made = catch_unwind(AssertUnwindSafe(|| {
-        Engine::new(
-            reloader.tables(),
-            Arc::clone(observer),
-            Resolver::new(&table.server),
-            Arc::clone(challenges),
-            threads,
-        )
+        let (resolver, challenges) = (Resolver::new(&table.server), Arc::clone(challenges));
+        Engine::new(reloader.tables(), Arc::clone(observer), resolver, challenges, threads)
     }));
     made.map_err(|panic| {
         let text = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());

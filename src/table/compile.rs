@@ -2,7 +2,7 @@
 //!
 //! Flow: names are gathered first (`suggest`), then each kind of thing is compiled by its own file: `clients`, `hosts` (who
 //! owns which host), `upstreams` (groups, URL authorities, what a guarded project may reach), `environments` (the rules that choose
-//! one) and `routes` with their `headers`. All problems of all parts come back together.
+//! one), `tls` (what listeners present) and `routes` with their `headers`. All problems of all parts come back together.
 //!
 //! Invariants: with an error there is no table, so nothing half-built is ever served; no message holds a secret.
 
@@ -19,8 +19,10 @@ mod routes;
 mod suggest;
 #[cfg(test)]
 mod tests;
+mod tls;
 mod upstreams;
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::clock::UnixMillis;
@@ -39,6 +41,8 @@ pub struct Compiled {
     pub table: Option<Table>,
     /// Errors and warnings of this walk (those of reading are not repeated).
     pub diagnostics: Vec<Diagnostic>,
+    /// Files outside of the configuration whose mending may mend it.
+    pub mendable: Vec<PathBuf>,
 }
 
 /// Which table this will be.
@@ -66,9 +70,11 @@ pub fn compile(model: Model, sources: &Sources, stamp: Stamp, previous: Option<&
     upstreams.report_use(&mut problems);
     let started_with = started_with(&model, previous);
     let acme = acme::compile(&model, &started_with.admin.state_dir, &mut problems);
+    let tls = tls::compile(&model, &started_with, previous, stamp.now, &mut problems);
     problems.sort_by_key(|problem| problem.at);
     if problems.iter().any(Diagnostic::is_error) {
-        return Compiled { table: None, diagnostics: problems };
+        let mendable = tls::files(&model);
+        return Compiled { table: None, diagnostics: problems, mendable };
     }
     let upstreams = upstreams.into_list();
     let mut matcher = Matcher::new(projects);
@@ -84,6 +90,7 @@ pub fn compile(model: Model, sources: &Sources, stamp: Stamp, previous: Option<&
         logging: model.logging,
         listeners: model.listeners,
         acme,
+        tls,
         admin: model.admin,
         tokens_dir: model.tokens_dir,
         clients: clients.lookup,
@@ -94,7 +101,7 @@ pub fn compile(model: Model, sources: &Sources, stamp: Stamp, previous: Option<&
         routes,
         upstreams,
     };
-    Compiled { table: Some(table), diagnostics: problems }
+    Compiled { table: Some(table), diagnostics: problems, mendable: Vec::new() }
 }
 
 fn started_with(model: &Model, previous: Option<&Table>) -> Arc<StartedWith> {

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use ahash::RandomState;
 use serde::Serialize;
 
-use crate::config::model::{Admin, Listener, Server};
+use crate::config::model::{Admin, Listener, ListenerTls, Server};
 
 use super::Table;
 use super::matcher::ProjectEntry;
@@ -148,8 +148,32 @@ fn settings(old: &Table, new: &Table, changed: &mut Vec<String>) {
         ("admin.metrics.allow", old.admin.metrics_allow != new.admin.metrics_allow),
     ];
     changed.extend(live.iter().filter(|(_, differs)| *differs).map(|(key, _)| (*key).to_owned()));
+    tls(old, new, changed);
     upstreams(old, new, changed);
     projects(old, new, changed);
+}
+
+/// TLS material is live. That there is TLS at all is not.
+fn tls(old: &Table, new: &Table, changed: &mut Vec<String>) {
+    for listener in &new.listeners {
+        let earlier = old.listeners.iter().find(|earlier| *earlier.name == *listener.name);
+        let both = earlier.and_then(|earlier| earlier.tls.as_ref()).zip(listener.tls.as_ref());
+        if both.is_some_and(|(old, new)| !same_tls(old, new)) {
+            changed.push(format!("listeners.{}.tls", *listener.name));
+        }
+    }
+}
+
+fn same_tls(old: &ListenerTls, new: &ListenerTls) -> bool {
+    let ca = |tls: &ListenerTls| tls.client_ca.as_ref().map(|path| path.value.clone());
+    old.min_version == new.min_version
+        && ca(old) == ca(new)
+        && old.certificates.len() == new.certificates.len()
+        && old
+            .certificates
+            .iter()
+            .zip(&new.certificates)
+            .all(|(old, new)| (&old.cert.value, &old.key.value) == (&new.cert.value, &new.key.value))
 }
 
 fn upstreams(old: &Table, new: &Table, changed: &mut Vec<String>) {
@@ -219,6 +243,10 @@ fn one_listener(old: &Listener, new: &Listener, changed: &mut Vec<String>) {
         ("headers_timeout", old.headers_timeout != new.headers_timeout),
         ("idle_timeout", old.idle_timeout != new.idle_timeout),
         ("max_header_size", old.max_header_size != new.max_header_size),
+        ("tls", old.tls.is_some() != new.tls.is_some()),
+        ("http2", old.http2 != new.http2),
+        ("redirect_to_https", old.redirect_to_https != new.redirect_to_https),
+        ("proxy_protocol", old.proxy_protocol != new.proxy_protocol),
     ];
     let differing = keys.iter().filter(|(_, differs)| *differs);
     changed.extend(differing.map(|(key, _)| format!("listeners.{}.{key}", *new.name)));

@@ -25,6 +25,7 @@ use crate::follow::Followed;
 use crate::policy::access::Networks;
 use crate::policy::auth::Clients;
 use crate::policy::limit::Ledger;
+use crate::tls::{Certificates, Expiry, Termination};
 
 pub use crate::config::model::{Admin, Listener, Logging, Server};
 pub use decide::{Admitted, Decision, Identity, NoTrace, Place, Refusal, Trace};
@@ -50,6 +51,8 @@ pub struct Table {
     pub listeners: Vec<Listener>,
     /// Certificates that are obtained; live.
     pub acme: Option<Arc<acme::Acme>>,
+    /// What TLS listeners present; live.
+    pub tls: Terminations,
     /// As written; `allow`, `hosts`, `metrics_allow` are live.
     pub admin: Admin,
     /// Where token files live; read at start.
@@ -77,7 +80,34 @@ pub struct Table {
 impl Table {
     /// What it is made from beside the configuration's own files, and is live by itself.
     pub fn followed(&self) -> Vec<Arc<dyn Followed>> {
-        Vec::new()
+        self.tls.listeners.iter().map(|(_, termination)| Arc::clone(termination) as Arc<dyn Followed>).collect()
+    }
+}
+
+/// What the listeners speak TLS with.
+#[derive(Debug, Default)]
+pub struct Terminations {
+    /// What was obtained from a CA; the same from the first table to the last.
+    pub certificates: Arc<Certificates>,
+    /// By listener. Also of those that an edit took away: they wait for the restart.
+    listeners: Vec<(Arc<str>, Arc<Termination>)>,
+}
+
+impl Terminations {
+    /// What that listener speaks TLS with; `None`: it doesn't.
+    pub fn of(&self, listener: &str) -> Option<&Arc<Termination>> {
+        self.listeners.iter().find(|(name, _)| **name == *listener).map(|(_, termination)| termination)
+    }
+
+    /// When each certificate ends: those of files, then what was obtained.
+    pub fn expiries(&self) -> Vec<Expiry> {
+        let mut all: Vec<Expiry> = self.listeners.iter().flat_map(|(_, it)| it.expiries().to_vec()).collect();
+        all.extend(self.certificates.all().iter().map(|(host, loaded)| Expiry {
+            name: host.clone(),
+            not_after: loaded.not_after,
+            broken: false,
+        }));
+        all
     }
 }
 

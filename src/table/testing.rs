@@ -238,7 +238,7 @@ pub(super) fn compiled(model: Model, previous: Option<&Table>) -> Compiled {
 
 /// The table of a model that holds.
 pub(super) fn table(model: Model) -> Table {
-    let Compiled { table, diagnostics } = compiled(model, None);
+    let Compiled { table, diagnostics, .. } = compiled(model, None);
     table.unwrap_or_else(|| panic!("it should compile: {diagnostics:#?}"))
 }
 

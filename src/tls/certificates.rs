@@ -1,4 +1,4 @@
-//! Every certificate that can be presented, by name.
+//! What was obtained from a CA, by name: shared by all listeners, and kept from one table to the next.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -35,5 +35,10 @@ impl Certificates {
     /// What was obtained for a host.
     pub fn obtained_for(&self, host: &str) -> Option<Arc<Loaded>> {
         self.obtained.load().get(host).cloned()
+    }
+
+    /// Everything that was obtained, by host.
+    pub fn all(&self) -> Arc<HashMap<String, Arc<Loaded>>> {
+        self.obtained.load_full()
     }
 }

@@ -10,7 +10,10 @@ use serde_json::Value;
 
 use crate::support::edge::free_address;
 use crate::support::pebble::{Pebble, RunningPebble};
-use crate::support::{Config, Edge, eventually_within};
+use crate::support::tls::TlsClient;
+use crate::support::{Config, Edge, Request, eventually_within};
+
+mod suggestions;
 
 /// Pebble, three nonces in ten refused, on a machine with other things to do.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -43,7 +46,8 @@ fn start(hosts: &str, validity: Duration) -> Pair {
 }
 
 fn at(pebble: &Pebble, text: &str) -> Config {
-    Config::new(text).value("directory", &pebble.url()).file("ca.pem", &pebble.certificate)
+    let config = Config::new(text).value("directory", &pebble.url()).file("ca.pem", &pebble.certificate);
+    config.secured_by("tls: {}", TlsClient::curious())
 }
 
 fn days(days: u64) -> Duration {
@@ -223,16 +227,48 @@ fn a_certificate_that_cannot_be_kept_is_not_served() {
 }
 
 #[test]
-fn short_lived_certificates_are_renewed_again_and_again() {
-    let Pair { edge, pebble } = start("one.test", Duration::from_secs(15));
-    let mut seen = vec![wait_certificate(&edge, "one.test")];
-    while seen.len() < 4 {
-        let last = seen.last().cloned();
-        seen.push(eventually_within(PATIENCE, "a renewal", || {
-            let until = host(&edge, "one.test")["not_after"].as_str().map(str::to_owned);
-            until.filter(|until| Some(until) != last.as_ref())
-        }));
+fn what_was_obtained_is_served_by_name() {
+    let Pair { edge, pebble } = start("one.test, two.test", days(90));
+    for name in ["one.test", "two.test"] {
+        wait_certificate(&edge, name);
+        let client = TlsClient::believing(&pebble.root());
+        let mut wire = client.connect(edge.secured.expect("a TLS listener"), name).expect("a handshake");
+        wire.send(Request::get("/").host(name).bytes());
+        assert_eq!(wire.response().text(), "hello", "{name}");
+        let ends = edge.metrics().sum("countersign_tls_certificate_not_after_timestamp_seconds", &[("name", name)]);
+        assert!(ends > 1e9, "{name}: {ends}");
     }
+    let stranger = TlsClient::curious().connect(edge.secured.expect("a TLS listener"), "three.test");
+    assert!(stranger.is_err(), "there is nothing that could be shown for it");
+}
+
+#[test]
+fn short_lived_certificates_are_renewed_again_and_again_and_no_handshake_fails() {
+    let Pair { edge, pebble } = start("one.test", Duration::from_secs(20));
+    let mut seen = vec![wait_certificate(&edge, "one.test")];
+    let (root, address) = (pebble.root(), edge.secured.expect("a TLS listener"));
+    let done = std::sync::atomic::AtomicBool::new(false);
+    let shown = std::thread::scope(|scope| {
+        let client = scope.spawn(|| {
+            let mut shown = std::collections::BTreeSet::new();
+            while !done.load(std::sync::atomic::Ordering::SeqCst) {
+                // A client of its own each time: no session is resumed, and names, issuer and times are verified.
+                let wire = TlsClient::believing(&root).connect(address, "one.test").expect("a handshake");
+                shown.insert(wire.seen().fingerprint);
+            }
+            shown
+        });
+        while seen.len() < 4 {
+            let last = seen.last().cloned();
+            seen.push(eventually_within(PATIENCE, "a renewal", || {
+                let until = host(&edge, "one.test")["not_after"].as_str().map(str::to_owned);
+                until.filter(|until| Some(until) != last.as_ref())
+            }));
+        }
+        done.store(true, std::sync::atomic::Ordering::SeqCst);
+        client.join().expect("every handshake")
+    });
+    assert!(shown.len() >= 3, "the client was shown {} certificates", shown.len());
     edge.wait_log("one.test: certificate renewed");
     assert_eq!(pebble.accounts(), 1);
     assert!(pebble.refused_nonces() > 0, "pebble refuses nonces");

@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use crate::support::{Config, Edge, Origin, Recorded, Response, Stop};
+use crate::support::{Config, Edge, Origin, Recorded, Response, Stop, Wire};
 
 /// What must be true of a row beyond its status.
 #[derive(Clone, Copy)]
@@ -58,20 +58,25 @@ pub fn rig() -> Rig {
     )
     .environment("SIGN_TOKEN", "0123456789-0123456789-0123456789-abc")
     .origin(&origin)
+    .secured()
     .start();
     Rig { origin, edge }
 }
 
 impl Rig {
-    /// Runs all rows and fails with the list of those that failed.
+    /// Runs all rows, in the clear and over TLS, and fails with the list of those that failed.
     pub fn run(&self, rows: &[Row]) {
-        let failures: Vec<String> = rows.iter().filter_map(|row| guarded(row.0, || self.row(row)).err()).collect();
-        assert!(failures.is_empty(), "{} of {} rows failed:\n{}", failures.len(), rows.len(), failures.join("\n"));
+        let ways: [(&str, fn(&Edge) -> Wire); 2] = [("plain", Edge::connect), ("TLS", Edge::connect_secured)];
+        for (way, connect) in ways {
+            let failures = rows.iter().filter_map(|row| guarded(row.0, || self.row(row, connect(&self.edge))).err());
+            let failures: Vec<String> = failures.collect();
+            let count = failures.len();
+            assert!(failures.is_empty(), "{count} of {} rows failed ({way}):\n{}", rows.len(), failures.join("\n"));
+        }
     }
 
-    fn row(&self, (name, bytes, statuses, then): &Row) -> Result<(), String> {
+    fn row(&self, (name, bytes, statuses, then): &Row, mut wire: Wire) -> Result<(), String> {
         let (fail, before) = (|what: String| format!("  {name}: {what}"), self.origin.count());
-        let mut wire = self.edge.connect();
         wire.patience = Duration::from_secs(4);
         wire.send(fill(bytes));
         let method = bytes.split(' ').next().unwrap_or("GET").trim_start();

@@ -4,20 +4,28 @@ use std::time::Duration;
 
 use crate::config::address;
 use crate::config::decoder::Decoder;
-use crate::config::fields::{Later, Off, Shape};
+use crate::config::fields::Shape;
 use crate::config::model::Listener;
 use crate::config::tree::Entry;
 use crate::config::value::{self, Problem};
+use crate::diagnostic::Diagnostic;
+
+use super::tls;
 
 const LISTENER: Shape = Shape {
     what: "a listener",
-    keys: &["address", "headers_timeout", "idle_timeout", "max_header_size", "h2c"],
-    later: &[
-        Later { key: "redirect_to_https", off: Off::False },
-        Later { key: "http2", off: Off::False },
-        Later { key: "tls", off: Off::Empty },
-        Later { key: "proxy_protocol", off: Off::False },
+    keys: &[
+        "address",
+        "tls",
+        "http2",
+        "h2c",
+        "redirect_to_https",
+        "proxy_protocol",
+        "headers_timeout",
+        "idle_timeout",
+        "max_header_size",
     ],
+    later: &[],
 };
 
 /// Decodes one entry of the section.
@@ -31,7 +39,18 @@ pub fn decode(decoder: &mut Decoder<'_, '_>, entry: &Entry<'_>) -> Option<Listen
     let headers_timeout = timeout("headers_timeout", 10);
     let idle_timeout = timeout("idle_timeout", 60);
     let max_header_size = fields.get("max_header_size").and_then(|node| decoder.parsed(node, header_size));
-    let h2c = fields.get("h2c").and_then(|node| decoder.parsed(node, value::boolean));
+    let mut switch = |key: &str, default: bool| {
+        fields.get(key).and_then(|node| decoder.parsed(node, value::boolean)).unwrap_or(default)
+    };
+    let (http2, proxy_protocol) = (switch("http2", true), switch("proxy_protocol", false));
+    let h2c = switch("h2c", false);
+    let redirect_to_https = switch("redirect_to_https", false);
+    let tls = fields.entry("tls").map(|entry| tls::decode(decoder, entry));
+    if let (Some(entry), true, true) = (fields.entry("redirect_to_https"), redirect_to_https, tls.is_some()) {
+        let message = "`redirect_to_https` sends a client of a TLS listener back to where it is";
+        let hint = "it belongs to the plain listener beside this one";
+        decoder.note(Diagnostic::error("redirect_on_tls_listener", entry.at, message).hint(hint));
+    }
     let address = decoder.required(&fields, "address", entry.at)?;
     Some(Listener {
         name: name?,
@@ -39,11 +58,12 @@ pub fn decode(decoder: &mut Decoder<'_, '_>, entry: &Entry<'_>) -> Option<Listen
         headers_timeout,
         idle_timeout,
         max_header_size: max_header_size.unwrap_or(32 << 10),
-        tls: None,
-        http2: true,
-        h2c: h2c.unwrap_or(false),
-        redirect_to_https: false,
-        proxy_protocol: false,
+        // What could not be decoded is an error: the clear is never what is left of it.
+        tls: tls.flatten(),
+        http2,
+        h2c,
+        redirect_to_https,
+        proxy_protocol,
     })
 }
 

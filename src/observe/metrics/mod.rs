@@ -8,6 +8,7 @@ mod acme;
 mod chain;
 mod families;
 mod series;
+mod tls;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -20,8 +21,10 @@ use prometheus::{IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Registry, Tex
 use super::event::RequestEnd;
 use super::live::Live;
 use families::{Families, counter, counters, gauge, gauges};
+use tls::TlsFamilies;
 
 pub use series::{RouteSeries, UpstreamSeries};
+pub use tls::CertificateEnd;
 
 /// What `build_info` says of Pingora; a test holds it to `Cargo.toml`.
 const PINGORA: &str = "0.9.1";
@@ -37,6 +40,7 @@ pub struct Metrics {
     acme: acme::Families,
     live: Arc<Live>,
     gauges: LiveFamilies,
+    tls: TlsFamilies,
     /// Held while families change that only make sense together, and while they are read.
     consistent: Mutex<()>,
 }
@@ -62,6 +66,7 @@ impl Metrics {
             config: ConfigFamilies::register(&registry)?,
             acme: acme::Families::register(&registry)?,
             gauges: LiveFamilies::register(&registry)?,
+            tls: TlsFamilies::register(&registry)?,
             consistent: Mutex::new(()),
             live,
             families,
@@ -149,10 +154,26 @@ impl Metrics {
         self.acme.forget(host);
     }
 
+    /// A TLS handshake with a client ended: `full`, `resumed` or `failed`.
+    pub fn tls_handshake(&self, listener: &str, outcome: &'static str) {
+        self.tls.handshake(listener, outcome);
+    }
+
+    /// A connection was ended because of its PROXY header.
+    pub fn proxy_header_refused(&self, listener: &str) {
+        self.tls.proxy_header_refused(listener);
+    }
+
+    /// Who knows which certificates there are; asked when somebody reads the metrics.
+    pub fn certificates(&self, source: impl Fn() -> Vec<CertificateEnd> + Send + Sync + 'static) {
+        self.tls.ask(Box::new(source));
+    }
+
     /// The text format, version 0.0.4.
     pub fn render(&self) -> String {
         let _consistent = self.consistent.lock();
         self.gauges.read(&self.live);
+        self.tls.read();
         let mut text = String::new();
         if let Err(error) = TextEncoder::new().encode_utf8(&self.registry.gather(), &mut text) {
             log::error!("metrics cannot be rendered: {error}");

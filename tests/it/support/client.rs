@@ -1,16 +1,16 @@
 //! The raw client: bytes in, bytes out, with deadlines. Every response passes the leak guard.
 
-use std::io::Write;
-use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
 use super::leak;
+use super::link::Link;
 use super::message::{Ending, Fields, Framing, Head, Reader, Stop};
 use super::wait::PATIENCE;
 
 /// One connection to an edge.
 pub struct Wire {
-    stream: TcpStream,
+    link: Link,
     reader: Reader,
     sent: Vec<u8>,
     /// How long a read waits.
@@ -105,8 +105,17 @@ impl Wire {
         let stream = TcpStream::connect_timeout(&address, PATIENCE)?;
         stream.set_nodelay(true)?;
         stream.set_write_timeout(Some(PATIENCE))?;
-        let reader = Reader::new(stream.try_clone()?);
-        Ok(Self { stream, reader, sent: Vec::new(), patience: PATIENCE })
+        Ok(Self::over(stream.into()))
+    }
+
+    /// Over a connection that is there.
+    pub fn over(link: Link) -> Self {
+        Self { reader: Reader::new(link.clone()), link, sent: Vec::new(), patience: PATIENCE }
+    }
+
+    /// What carries its bytes.
+    pub fn link(&self) -> &Link {
+        &self.link
     }
 
     /// Sends bytes; the other side may already have closed, which the reading will tell.
@@ -120,12 +129,12 @@ impl Wire {
         let bytes = bytes.as_ref();
         let room = (64 * 1024usize).saturating_sub(self.sent.len()).min(bytes.len());
         self.sent.extend_from_slice(&bytes[..room]);
-        self.stream.write_all(bytes)
+        self.link.write_all(bytes)
     }
 
     /// The socket itself, for options.
     pub fn socket(&self) -> &TcpStream {
-        &self.stream
+        self.link.socket()
     }
 
     fn deadline(&self) -> Instant {
@@ -242,12 +251,12 @@ impl Wire {
 
     /// Ends our side of the connection (FIN).
     pub fn finish_sending(&self) {
-        let _ = self.stream.shutdown(Shutdown::Write);
+        self.link.finish_sending();
     }
 
     /// Leaves at once (RST).
     pub fn abort(self) {
-        let _ = socket2::SockRef::from(&self.stream).set_linger(Some(Duration::ZERO));
+        let _ = socket2::SockRef::from(self.link.socket()).set_linger(Some(Duration::ZERO));
     }
 }
 

@@ -14,6 +14,7 @@ use super::client::{Request, Response, Wire};
 use super::metrics::Metrics;
 use super::origin::Origin;
 use super::process::{Finished, Process, run};
+use super::tls::{Authority, TlsClient};
 use super::wait::{PATIENCE, eventually, eventually_within};
 
 /// The binary under test.
@@ -32,6 +33,14 @@ pub struct Config {
     admin: String,
     environment: Vec<(String, String)>,
     files: Vec<(String, String)>,
+    secured: Option<Secured>,
+}
+
+/// A second listener, with TLS.
+#[derive(Clone)]
+struct Secured {
+    keys: String,
+    client: TlsClient,
 }
 
 /// A running edge.
@@ -39,6 +48,8 @@ pub struct Edge {
     pub process: Process,
     pub config: Config,
     pub data: SocketAddr,
+    /// Of the second listener, if there is one.
+    pub secured: Option<SocketAddr>,
     pub admin: SocketAddr,
     directory: tempfile::TempDir,
     text: Mutex<String>,
@@ -102,6 +113,21 @@ impl Config {
         self
     }
 
+    /// A second listener `secured` with TLS: a certificate for `a.test` and `demo.test`, and a client that believes it.
+    pub fn secured(self) -> Self {
+        let authority = Authority::default();
+        let pem = authority.server(&["a.test", "demo.test"]);
+        let keys = "http2: false, tls: { certificates: [{ cert: secured.crt, key: secured.key }] }";
+        let config = self.file("secured.crt", &pem.cert).file("secured.key", &pem.key);
+        config.secured_by(keys, TlsClient::trusting(&authority))
+    }
+
+    /// A second listener `secured` with these keys, for this client.
+    pub fn secured_by(mut self, keys: &str, client: TlsClient) -> Self {
+        self.secured = Some(Secured { keys: keys.into(), client });
+        self
+    }
+
     /// A file beside the configuration.
     pub fn file(mut self, name: &str, text: &str) -> Self {
         self.files.push((name.into(), text.into()));
@@ -125,7 +151,11 @@ impl Config {
     }
 
     /// Starts the binary on these addresses and does not wait.
-    pub fn launch_at(self, data: SocketAddr, admin: SocketAddr) -> Edge {
+    pub fn launch_at(mut self, data: SocketAddr, admin: SocketAddr) -> Edge {
+        let secured = self.secured.is_some().then(free_address);
+        if let Some(secured) = secured {
+            self = self.value("secured", &secured.to_string());
+        }
         let directory = tempfile::Builder::new().prefix("countersign-it-").tempdir().expect("a temporary directory");
         let text = self.render(directory.path(), data, admin);
         let file = directory.path().join("countersign.yaml");
@@ -136,7 +166,7 @@ impl Config {
             std::fs::write(path, text).expect("write a file beside it");
         }
         let process = Process::spawn(&mut self.command(&file));
-        Edge { process, config: self, data, admin, directory, text: Mutex::new(text) }
+        Edge { process, config: self, data, secured, admin, directory, text: Mutex::new(text) }
     }
 
     fn command(&self, file: &Path) -> Command {
@@ -149,10 +179,13 @@ impl Config {
     /// The whole file.
     pub fn render(&self, directory: &Path, data: SocketAddr, admin: SocketAddr) -> String {
         let Self { server, listener, logging, access, admin: further, .. } = self;
+        let secured =
+            self.secured.as_ref().map(|it| format!("  secured: {{ address: \"{{secured}}\", {} }}\n", it.keys));
+        let secured = secured.unwrap_or_default();
         let preamble = format!(
             "server: {{ threads: 2, runtime_dir: \"{{dir}}/run\"{server} }}\n\
              logging: {{ access: {{ {access}, file: \"{{dir}}/access.log\" }}{logging} }}\n\
-             listeners:\n  main: {{ address: \"{data}\"{listener} }}\n\
+             listeners:\n  main: {{ address: \"{data}\"{listener} }}\n{secured}\
              admin: {{ address: \"{admin}\", state_dir: \"{{dir}}/state\"{further} }}\n\
              tokens_dir: \"{{dir}}/tokens\"\n"
         );
@@ -226,6 +259,17 @@ impl Edge {
     /// A new connection to the data listener.
     pub fn connect(&self) -> Wire {
         Wire::connect(self.data)
+    }
+
+    /// A new connection to the second listener, for `a.test`.
+    pub fn connect_secured(&self) -> Wire {
+        self.try_secured("a.test").expect("a TLS connection to the edge")
+    }
+
+    /// A new connection to the second listener, for that name, or why there is none.
+    pub fn try_secured(&self, name: &str) -> std::io::Result<Wire> {
+        let client = &self.config.secured.as_ref().expect("a second listener").client;
+        client.connect(self.secured.expect("a second listener"), name)
     }
 
     /// One polite request on a connection of its own; the response must be whole.

@@ -1,9 +1,10 @@
 //! HTTP/1 messages as bytes: a reader with deadlines and a parser that is independent of the product's, used by the
 //! scripted origin (for requests) and by the raw client (for responses).
 
-use std::io::{ErrorKind, Read};
-use std::net::TcpStream;
+use std::io::ErrorKind;
 use std::time::{Duration, Instant};
+
+use super::link::Link;
 
 /// Why reading ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -105,7 +106,7 @@ fn field(line: &[u8]) -> Result<(String, Vec<u8>), Stop> {
 
 /// Reads from a socket with deadlines and remembers what came, for the report of a failing test.
 pub struct Reader {
-    stream: TcpStream,
+    stream: Link,
     buffer: Vec<u8>,
     seen: Vec<u8>,
 }
@@ -113,8 +114,8 @@ pub struct Reader {
 const REMEMBERED: usize = 64 * 1024;
 
 impl Reader {
-    pub fn new(stream: TcpStream) -> Self {
-        Self { stream, buffer: Vec::new(), seen: Vec::new() }
+    pub fn new(stream: impl Into<Link>) -> Self {
+        Self { stream: stream.into(), buffer: Vec::new(), seen: Vec::new() }
     }
 
     /// Everything received so far (the first 64 KiB).
@@ -131,7 +132,7 @@ impl Reader {
     pub fn fill(&mut self, deadline: Instant) -> Result<(), Stop> {
         let mut chunk = [0u8; 64 * 1024];
         let left = deadline.saturating_duration_since(Instant::now()).max(Duration::from_millis(1));
-        let _ = self.stream.set_read_timeout(Some(left));
+        let _ = self.stream.socket().set_read_timeout(Some(left));
         match self.stream.read(&mut chunk) {
             Ok(0) => Err(Stop::Closed),
             Ok(count) => {

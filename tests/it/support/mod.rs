@@ -12,6 +12,7 @@ pub mod frames;
 pub mod h2;
 pub mod hpack;
 pub mod leak;
+pub mod link;
 pub mod message;
 pub mod metrics;
 pub mod nginx;
@@ -20,6 +21,7 @@ pub mod pebble;
 pub mod process;
 pub mod shared;
 pub mod signature;
+pub mod tls;
 pub mod wait;
 
 pub use client::{Request, Response, Wire};

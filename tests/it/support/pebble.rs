@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::dns::Dns;
 use super::edge::free_address;
-use super::process::Process;
+use super::process::{Process, run};
 use super::wait::eventually;
 
 /// The names that it can look up, all on this machine.
@@ -32,6 +32,7 @@ pub struct Pebble {
 pub struct RunningPebble {
     pub process: Process,
     pub settings: Pebble,
+    management: SocketAddr,
     _directory: tempfile::TempDir,
     _dns: Dns,
 }
@@ -57,7 +58,7 @@ impl Pebble {
     /// Starts it and waits until it accepts.
     pub fn start(&self) -> RunningPebble {
         let directory = tempfile::Builder::new().prefix("countersign-pebble-").tempdir().expect("a directory");
-        let dns = Dns::start(NAMES);
+        let (dns, management) = (Dns::start(NAMES), free_address());
         let file = |name: &str, text: &str| {
             let path = directory.path().join(name);
             std::fs::write(&path, text).expect("write a file for pebble");
@@ -66,7 +67,7 @@ impl Pebble {
         let (cert, key) = (file("cert.pem", &self.certificate), file("key.pem", &self.key));
         let config = serde_json::json!({ "pebble": {
             "listenAddress": self.address.to_string(),
-            "managementListenAddress": free_address().to_string(),
+            "managementListenAddress": management.to_string(),
             "certificate": cert, "privateKey": key,
             "httpPort": self.http.port(), "tlsPort": 1, "ocspResponderURL": "",
             "certificateValidityPeriod": self.validity.as_secs(),
@@ -80,11 +81,19 @@ impl Pebble {
             assert!(process.ended().is_none(), "pebble (apt-get install pebble): {}", process.stderr());
             TcpStream::connect(self.address).ok()
         });
-        RunningPebble { process, settings: self.clone(), _directory: directory, _dns: dns }
+        RunningPebble { process, settings: self.clone(), management, _directory: directory, _dns: dns }
     }
 }
 
 impl RunningPebble {
+    /// The certificate of the authority that it signs with.
+    pub fn root(&self) -> String {
+        let url = format!("https://{}/roots/0", self.management);
+        let asked = run(Command::new("curl").args(["-sSk", &url]));
+        assert_eq!(asked.code, Some(0), "{}", asked.stderr);
+        asked.stdout
+    }
+
     fn count(&self, text: &str) -> usize {
         let log = self.process.stdout() + &self.process.stderr();
         log.matches(text).count()
