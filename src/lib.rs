@@ -5,8 +5,8 @@
 //! | floor | modules | what it may know |
 //! | --- | --- | --- |
 //! | words | [`id`], [`clock`], [`secret`], [`private`], [`diagnostic`], [`mod@exit`], [`follow`], [`observe`] | nothing above |
-//! | mechanisms | [`config`], [`policy`], [`tls`] | words; never each other |
-//! | snapshot | [`table`] | config, policy, tls |
+//! | mechanisms | [`config`], [`policy`], [`tls`], [`users`] | words; never each other |
+//! | snapshot | [`table`] | config, policy, tls, users |
 //! | services | [`reload`], [`proxy`], [`acme`] | table; never each other, and only `reload` knows `config` |
 //! | control plane | [`admin`] | everything below but `proxy` |
 //! | composition | [`server`] | everything: the only place that sees every module |
@@ -35,3 +35,4 @@ pub mod secret;
 pub mod server;
 pub mod table;
 pub mod tls;
+pub mod users;

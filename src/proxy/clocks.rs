@@ -27,6 +27,8 @@ pub enum Fault {
     UpstreamSilent(Silence),
     /// The client is gone.
     Broken,
+    /// The answer is complete and the client is still sending: the rest is not waited for.
+    Answered,
 }
 
 /// Which silence of an upstream was too long.

@@ -28,6 +28,8 @@ impl Failure {
 pub const DRAINED: Failure = Failure::new(503, "draining", "the proxy is stopping", End::Drained);
 /// The client can't be told anything any more.
 const CLIENT_LEFT: Failure = Failure::new(0, "client_left", "", End::ClientAbort);
+/// Nothing went wrong: the upstream had all that it wanted.
+const ANSWERED: Failure = Failure::new(0, "", "", End::Ok);
 const CLIENT_STALLED: Failure = Failure::new(0, "client_stalled", "", End::Timeout);
 const BODY_LATE: Failure =
     Failure::new(408, "client_timeout", "the request's body did not arrive in time", End::Timeout);
@@ -63,6 +65,7 @@ pub fn of(error: &Error, fault: Option<Fault>) -> Failure {
         return of_fault(fault);
     }
     match error.esource() {
+        ErrorSource::Upstream if is_no_http2(error) => INVALID,
         ErrorSource::Upstream => of_upstream(error.etype()),
         ErrorSource::Downstream => of_downstream(error.etype()),
         ErrorSource::Internal | ErrorSource::Unset => of_internal(error.etype()),
@@ -79,7 +82,13 @@ pub fn of_fault(fault: Fault) -> Failure {
         Fault::UpstreamSilent(Silence::Sending) => SEND_TIMEOUT,
         Fault::MalformedBody => BAD_BODY,
         Fault::Broken => CLIENT_LEFT,
+        Fault::Answered => ANSWERED,
     }
+}
+
+/// Whether the upstream broke the rules of HTTP/2: found out by our side, and not by its socket.
+fn is_no_http2(error: &Error) -> bool {
+    error.root_cause().downcast_ref::<h2::Error>().is_some_and(|error| error.is_library() && !error.is_io())
 }
 
 fn of_upstream(error: &ErrorType) -> Failure {

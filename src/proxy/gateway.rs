@@ -70,7 +70,11 @@ impl ProxyHttp for Gateway {
                 ctx.answering();
                 return Answer::of_plain(own)?.send(session).await.map(|()| true);
             }
-            let (decision, canonical) = ctx.table.decide(&view, clock::unix_millis(), &mut NoTrace);
+            let (mut decision, mut canonical) = ctx.table.decide(&view, clock::unix_millis(), &mut NoTrace);
+            if let Decision::Verify(login) = decision {
+                let outcome = self.0.verifier.check(&login, clock::unix_millis).await;
+                (decision, canonical) = ctx.table.decide_after(outcome, &view, clock::unix_millis(), &mut NoTrace);
+            }
             match (decision, canonical) {
                 (Decision::Refuse(refusal, place), _) => Step::Refuse(refusal, place),
                 (Decision::ServerOptions, _) => Step::Answer(Answer::server_options()),
@@ -79,7 +83,12 @@ impl ProxyHttp for Gateway {
                     Step::Answer(Answer { status: 204, headers, body: Bytes::new() })
                 }
                 (Decision::Admit(admitted), Some(canonical)) => match &admitted.route.action {
-                    Action::Forward(_) => Step::Forward(admitted),
+                    Action::Forward(forward) => {
+                        let upstream = &forward.upstream;
+                        ctx.attempts.key =
+                            if upstream.hashes() { upstream.key(&admitted, &view, &canonical) } else { None };
+                        Step::Forward(admitted)
+                    }
                     Action::Files(_) => {
                         let asked = files::asked(&admitted, &canonical, session.req_header());
                         Step::Files(admitted, asked)
@@ -97,7 +106,7 @@ impl ProxyHttp for Gateway {
                         Step::Local(admitted, answer)
                     }
                 },
-                (Decision::Admit(_), None) => return Err(internal()),
+                (Decision::Admit(_), None) | (Decision::Verify(_), _) => return Err(internal()),
             }
         };
         match step {
@@ -131,6 +140,9 @@ impl ProxyHttp for Gateway {
                 answer.send(session).await.map(|()| true)
             }
             Step::Refuse(refusal, place) => {
+                if let Some(from) = refusal.wrong_token_from {
+                    ctx.table.guessing.tokens.failed(from, clock::unix_millis());
+                }
                 ctx.route.clone_from(&place.route);
                 ctx.place = place;
                 refuse(session, ctx, refusal).await.map(|()| true)
@@ -151,12 +163,14 @@ impl ProxyHttp for Gateway {
         let chosen = self.0.peers.choose(&ctx.table, admitted, forward, attempt).await;
         attempt::next(&self.0, ctx);
         match chosen {
-            Ok(Choice { peer, leased, alternatives }) => {
+            Ok(Choice { peer, leased, dial }) => {
                 ctx.leased = Some(leased);
-                ctx.attempts.alternatives = alternatives;
+                ctx.attempts.dial = dial;
                 Ok(peer)
             }
             Err(no_peer) => {
+                // What befell the attempt before has been counted.
+                ctx.leased = None;
                 ctx.detail = no_peer.detail;
                 ctx.failure = Some(Failure {
                     status: 503,

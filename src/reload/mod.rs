@@ -262,9 +262,9 @@ impl Reloader {
         self.table.store(Arc::clone(&table));
         self.retired.lock().push(Arc::clone(old));
         self.published.lock().iter().for_each(|told| told());
-        if let Some(observer) = self.observer.get()
-            && table.logging != old.logging
-        {
+        let Some(observer) = self.observer.get() else { return };
+        observer.live.published.notify_one();
+        if table.logging != old.logging {
             observer.reconfigure(&logging::settings(&table.logging));
         }
     }

@@ -28,6 +28,7 @@ use crate::reload::watch::Watch;
 use crate::reload::{self, Environment, Failure, Reloader, Trigger};
 use crate::table::Table;
 use crate::tls::{Challenges, Expiry};
+use crate::users::Verifier;
 
 use process::PidFile;
 use stop::{Asked, Signals};
@@ -149,19 +150,21 @@ fn start(source: &Source, reloader: &Arc<Reloader>, table: &Table) -> Result<Run
     let challenges = Arc::<Challenges>::default();
     let acme = acme(source, reloader, &observer, &challenges);
     let workers = Arc::new(Workers::start(threads).map_err(StartError::System)?);
-    let engine = engine(reloader, &observer, table, &challenges, threads)?;
+    let verifier = Verifier::start(threads.div_ceil(2)).map_err(StartError::System)?;
+    let engine = engine(reloader, &observer, &verifier, table, &challenges, threads)?;
     certificates(reloader, &observer);
     let addresses: Vec<ListenerAddress> = bound.iter().map(address_of).collect();
     let admin_address = admin.as_ref().and_then(|admin| admin.local_addr().ok());
     banner::announce(&addresses, admin_address, table);
     let started_at = clock::unix_millis();
     let listening = Listening::start(bound, &engine, &workers, table.server.max_connections);
+    proxy::check_upstreams(&engine, workers.first());
     observer.live.ready.store(true, Ordering::Release);
     let admin = match admin.zip(token) {
         Some((listener, token)) => {
             let (reloader, observer) = (Arc::clone(reloader), Arc::clone(&observer));
             let acme = acme.as_ref().map(acme::Prepared::status);
-            let parts = Parts { reloader, observer, token, listeners: addresses, started_at, acme };
+            let parts = Parts { reloader, observer, token, verifier, listeners: addresses, started_at, acme };
             Some(admin::start(listener, parts).map_err(StartError::System)?)
         }
         None => None,
@@ -244,13 +247,15 @@ fn writable(source: &Source, table: &Table) -> Result<Option<PidFile>, StartErro
 fn engine(
     reloader: &Arc<Reloader>,
     observer: &Arc<Observer>,
+    verifier: &Arc<Verifier>,
     table: &Table,
     challenges: &Arc<Challenges>,
     threads: usize,
 ) -> Result<Arc<Engine>, StartError> {
     let made = catch_unwind(AssertUnwindSafe(|| {
         let (resolver, challenges) = (Resolver::new(&table.server), Arc::clone(challenges));
-        Engine::new(reloader.tables(), Arc::clone(observer), resolver, challenges, threads)
+        let (observer, verifier) = (Arc::clone(observer), Arc::clone(verifier));
+        Engine::new(reloader.tables(), observer, resolver, verifier, challenges, threads)
     }));
     made.map_err(|panic| {
         let text = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());

@@ -3,6 +3,7 @@
 //! Flow: the question becomes the head that a client would have sent; [`Table::decide`] and [`rewrite::plan`], which serve real requests,
 //! are asked about it, and what they say on the way is written down. There is no second implementation of either.
 
+mod choice;
 mod people;
 mod question;
 #[cfg(test)]
@@ -17,6 +18,7 @@ use crate::clock::UnixMillis;
 use crate::policy::coding;
 use crate::policy::request_gate::{Canonical, RequestView};
 use crate::policy::{sign, trace};
+use crate::users::Outcome;
 
 pub use question::Question;
 
@@ -54,7 +56,7 @@ pub struct Explanation {
     pub upstream_url: Option<String>,
     /// The upstream's name.
     pub upstream: Option<String>,
-    /// All endpoints that take turns; `upstream_url` shows the first.
+    /// All endpoints that share the requests; `upstream_url` shows the one that a hash chooses, else the first that is up.
     pub endpoints: Vec<String>,
     /// The Host header that the upstream gets.
     pub host: Option<String>,
@@ -142,10 +144,18 @@ pub struct Signature {
 /// What is wrong with the question itself (a URL that is none, a client that does not exist).
 pub fn explain(table: &Table, question: &Question, now: UnixMillis) -> Result<Explanation, String> {
     let head = question.head(table)?;
-    let assumed = Assumed { environment: question.environment.as_deref(), client: question.client_of(table)? };
+    let client = question.client_of(table)?;
+    let assumed = Assumed { environment: question.environment.as_deref(), client, outcome: None };
     let request = head.view(question);
     let mut notes = Notes(Explanation::about(question, table));
-    let (decision, canonical) = table.decide_assuming(&request, now, assumed, &mut notes);
+    let (mut decision, mut canonical) = table.decide_assuming(&request, now, assumed, &mut notes);
+    if let Decision::Verify(login) = &decision {
+        // Nobody waits for this but the one who asks; and looking counts as no guess.
+        let right = login.users.verify(&login.user, &login.password);
+        let outcome = Some(if right { Outcome::Right } else { Outcome::Wrong });
+        notes = Notes(Explanation::about(question, table));
+        (decision, canonical) = table.decide_assuming(&request, now, Assumed { outcome, ..assumed }, &mut notes);
+    }
     let mut explanation = notes.0;
     match (decision, canonical) {
         (Decision::Refuse(refusal, _), _) => explanation.refused(refusal),
@@ -154,7 +164,7 @@ pub fn explain(table: &Table, question: &Question, now: UnixMillis) -> Result<Ex
             Err(refusal) => explanation.too_large(refusal),
         },
         (Decision::Preflight(headers, _), _) => explanation.preflight(&headers),
-        (Decision::ServerOptions | Decision::Admit(_), _) => explanation.status = Some(204),
+        (Decision::ServerOptions | Decision::Admit(_) | Decision::Verify(_), _) => explanation.status = Some(204),
     }
     Ok(explanation)
 }
@@ -286,8 +296,13 @@ impl Explanation {
         canonical: &Canonical<'_>,
         now: UnixMillis,
     ) {
-        // The first endpoint, without taking a turn.
-        let Some(endpoint) = forward.upstream.endpoints.first() else { return };
+        let key = forward.upstream.key(admitted, request, canonical);
+        let choice = choice::choose(&forward.upstream, key, now);
+        self.verdicts.extend(choice.verdict);
+        if choice.endpoint.is_none() {
+            (self.outcome, self.status, self.code) = (REFUSED, Some(503), Some("upstream_unhealthy"));
+        }
+        let Some(endpoint) = choice.endpoint.or(forward.upstream.endpoints.first()) else { return };
         let ids = Ids { request: ONE_EACH, new_trace: ANY_TRACE };
         let mut plan = rewrite::plan(table, admitted, request, canonical, endpoint, now, ids);
         let begun = trace::begun(ANY_TRACE);

@@ -163,8 +163,8 @@ fn hosts_and_contacts_follow_the_configuration() {
     assert_eq!(hosts, ["two.test"]);
     assert_eq!((pebble.orders(), pebble.accounts()), (2, 1));
     assert!(kept(&edge, "one.test").exists(), "it may come back");
-    edge.apply(ROUTES);
-    eventually_within(PATIENCE, "no hosts", || edge.status()["acme"].as_array().unwrap().is_empty().then_some(()));
+    let ended = TlsClient::curious().connect(edge.secured.expect("a TLS listener"), "one.test");
+    assert!(ended.is_err(), "and is not served until then");
 }
 
 #[test]

@@ -22,7 +22,7 @@ const ROUTES: &str = r#"
     - { prefix: /, upstream: "http://{origin}", auth: none }
     - { prefix: /a0, upstream: "http://{origin}/api", auth: none, sign: { scheme: user-stamp, token: "${SIGN_TOKEN}" } }
     - { prefix: /local, respond: { status: 200, body: "hello" }, auth: none }
-    - { prefix: /short, upstream: "http://{origin}", auth: none, timeouts: { first_byte: 1s, idle: 1s, send: 1s } }
+    - { prefix: /short, upstream: "http://{origin}/short", auth: none, timeouts: { first_byte: 1s, idle: 1s, send: 1s } }
 "#;
 
 /// An edge with those routes, whose listener speaks HTTP/2 in the clear.

@@ -35,8 +35,8 @@ const CONNECTION_WINDOW: u32 = 2 * 1024 * 1024;
 pub const SEND_BUFFER: usize = 64 * 1024;
 /// Requests under way at once; clients are told.
 const MAX_STREAMS: u32 = 100;
-/// Streams that were reset before we took them on.
-const MAX_UNSEEN_RESETS: usize = 50;
+/// Streams that were reset before we took them on: a client may give up all that it has under way at once.
+const MAX_UNSEEN_RESETS: usize = 128;
 /// Streams that the client made the codec reset, ever. The meter is stricter; this also counts what was refused for want of
 /// room.
 const MAX_FORCED_RESETS: usize = 1024;

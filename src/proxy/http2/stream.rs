@@ -131,6 +131,11 @@ impl Stream {
         }
         loop {
             let Poll::Ready(piece) = state.body.poll_data(cx) else {
+                if matches!(state.reply, Reply::Ended) {
+                    // The end of the stream tells the client to keep the rest (RFC 9113 §8.1).
+                    state.clocks.fail(Fault::Answered);
+                    return Poll::Ready(Err(Gone));
+                }
                 state.clocks.nothing_read();
                 return Poll::Pending;
             };

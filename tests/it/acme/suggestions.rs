@@ -1,6 +1,7 @@
 //! A CA that says when to renew (ARI, RFC 9773). Debian's pebble does not: something in front of it adds the service, and
 //! what RFC 9773 §5 has a CA do with `replaces`.
 
+use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
@@ -12,6 +13,7 @@ use time::format_description::well_known::Rfc3339;
 
 use super::{PATIENCE, ROUTES, host, wait_certificate};
 use crate::support::edge::free_address;
+use crate::support::nginx::Nginx;
 use crate::support::origin::After;
 use crate::support::pebble::Pebble;
 use crate::support::tls::TlsClient;
@@ -41,10 +43,10 @@ impl Service {
     }
 }
 
-/// Pebble, and the service in front of it.
+/// Pebble, and the service in front of it, in the clear: pebble takes what comes over TLS for its own.
 fn in_front_of(pebble: &Pebble, service: &Arc<Service>) -> Origin {
     let front = Origin::start();
-    let (address, authority, service) = (pebble.address, front.authority(), Arc::clone(service));
+    let (address, service) = (pebble.address, Arc::clone(service));
     front.on("/", move |exchange| {
         let target = exchange.target();
         if let Some(name) = target.strip_prefix("/ari/") {
@@ -57,13 +59,12 @@ fn in_front_of(pebble: &Pebble, service: &Arc<Service>) -> Origin {
         let replaces = payload(&body)["replaces"].as_str().map(str::to_owned);
         service.replaced.lock().unwrap().extend(replaces.clone());
         let mut wire = TlsClient::curious().connect(address, "127.0.0.1").expect("pebble");
-        let head = String::from_utf8(exchange.head.raw.clone()).expect("text");
-        let head = head.replacen("\r\n", "\r\nX-Forwarded-Proto: http\r\n", 1);
-        wire.send([head.as_bytes(), &body].concat());
+        wire.send([&*exchange.head.raw, &body].concat());
+        let authority = exchange.head.fields.get("host").expect("a host").to_owned();
         let method = exchange.head.start.split(' ').next().unwrap_or_default().to_owned();
         let mut said = wire.response_to(&method);
         if target == "/dir" {
-            amend(&mut said, "renewalInfo", &format!("http://{authority}/ari"));
+            amend(&mut said, "renewalInfo", &format!("https://{authority}/ari"));
         }
         if let Some(replaces) = replaces.filter(|_| said.status == 201) {
             amend(&mut said, "replaces", &replaces);
@@ -79,6 +80,21 @@ fn payload(body: &[u8]) -> Value {
     let jws: Value = serde_json::from_slice(body).unwrap_or_default();
     let bytes = BASE64_URL_SAFE_NO_PAD.decode(jws["payload"].as_str().unwrap_or_default()).unwrap_or_default();
     serde_json::from_slice(&bytes).unwrap_or_default()
+}
+
+/// TLS in front of all that, with pebble's own certificate.
+fn secured(pebble: &Pebble, behind: &Origin, directory: &Path) -> Nginx {
+    let dir = directory.display();
+    std::fs::write(directory.join("cert.pem"), &pebble.certificate).expect("write a certificate");
+    std::fs::write(directory.join("key.pem"), &pebble.key).expect("write a key");
+    Nginx::start_on(
+        "ssl",
+        &format!(
+            "ssl_certificate {dir}/cert.pem; ssl_certificate_key {dir}/key.pem; \
+             location / {{ proxy_pass http://{}; proxy_http_version 1.1; proxy_set_header Host $http_host; }}",
+            behind.authority()
+        ),
+    )
 }
 
 fn amend(said: &mut Response, key: &str, value: &str) {
@@ -115,8 +131,11 @@ fn the_cas_suggestion_is_followed_and_the_order_says_what_it_replaces() {
     let service = Arc::new(Service::default());
     service.suggest(90, 95);
     let front = in_front_of(&pebble.settings, &service);
-    let text = format!("acme: {{ directory: \"http://{{front}}/dir\", hosts: [one.test] }}\n{ROUTES}");
-    let config = Config::new(&text).value("front", &front.authority()).secured_by("tls: {}", TlsClient::curious());
+    let directory = tempfile::tempdir().expect("a directory");
+    let nginx = secured(&pebble.settings, &front, directory.path());
+    let text = format!("acme: {{ directory: \"https://{{front}}/dir\", ca: ca.pem, hosts: [one.test] }}\n{ROUTES}");
+    let config = Config::new(&text).value("front", &nginx.address.to_string());
+    let config = config.file("ca.pem", &pebble.settings.certificate).secured_by("tls: {}", TlsClient::curious());
     let edge = config.launch_at(data, free_address());
     edge.wait_ready();
     let first = wait_certificate(&edge, "one.test");

@@ -435,8 +435,12 @@ fn limits_are_those_of_http_1() {
     let long = "x".repeat(17_000);
     let path = format!("/{long}");
     let mut client = H2::connect(rig.edge.data);
-    let stream = client.request("GET", &path, &[], true);
-    let answer = client.answer(stream);
+    send_block(
+        &mut client,
+        1,
+        &hpack::encode(&[(":method", "GET"), (":scheme", "http"), (":authority", "demo.test"), (":path", &path)]),
+    );
+    let answer = client.answer(1);
     assert_eq!((answer.status, answer.code().as_str()), (414, "uri_too_long"));
 
     let large = "y".repeat(33 * 1024);

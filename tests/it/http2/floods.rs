@@ -76,7 +76,9 @@ fn frames_that_move_nothing() {
 #[test]
 fn data_that_is_none() {
     let rig = fresh();
-    let open = |client: &mut H2| drop(client.head(1, UPLOAD, false));
+    let open = |client: &mut H2| {
+        client.head(1, UPLOAD, false);
+    };
     ends(&rig, "empty data", open, |_| frame(DATA, 0, 1, &[]));
     ends(&rig, "data that is all padding", open, |_| frame(DATA, PADDED, 1, &[3, 0, 0, 0]));
 }
@@ -84,7 +86,9 @@ fn data_that_is_none() {
 #[test]
 fn a_header_block_without_an_end() {
     let rig = fresh();
-    let begin = |client: &mut H2| drop(client.frame(HEADERS, END_STREAM, 1, &hpack::encode(GET)));
+    let begin = |client: &mut H2| {
+        client.frame(HEADERS, END_STREAM, 1, &hpack::encode(GET));
+    };
     ends(&rig, "continuations", begin, |n| {
         let mut block = Vec::new();
         hpack::literal(&mut block, format!("x-{n}").as_bytes(), b"y");

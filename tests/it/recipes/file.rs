@@ -3,7 +3,7 @@
 //! `requests`: blocks of lines with an empty line between them. `METHOD TARGET`, then `name: value` lines (the host is
 //! `demo.test` unless given), then `> text` lines of a body. Lines with `!` in front say how: `! times 5`, `! together 5`,
 //! `! tls [SNI]` (by curl), `! curl ARGUMENTS` (by curl, with further arguments), `! body SIZE` (so many bytes),
-//! `! proxy ADDRESS` (behind a PROXY header that says so).
+//! `! proxy ADDRESS` (behind a PROXY header that says so), `! whichever` (upstream it was is of no interest).
 //!
 //! The upstreams on 127.0.0.1:9001 to 9003 answer 200 and say which one they are. `x-answer: status 404`, `x-answer: size 20000`,
 //! `x-answer: header NAME VALUE`, `x-answer: linger` (a little later), `x-answer: stall` (never), `x-answer: close` (no answer) ask them for something else.
@@ -38,6 +38,8 @@ pub struct Step {
     /// Over TLS by curl, with that server name.
     pub tls: Option<String>,
     pub curl: Option<String>,
+    /// Which upstream it was does not matter, only how many had how many.
+    pub whichever: bool,
     /// Said by a PROXY header in front.
     pub proxy: Option<String>,
 }
@@ -113,6 +115,7 @@ fn option(step: &mut Step, how: &str) {
         "times" => step.times = rest.parse().expect("a number"),
         "together" => (step.times, step.together) = (rest.parse().expect("a number"), true),
         "tls" => step.tls = Some(if rest.is_empty() { step.host.clone() } else { rest.to_owned() }),
+        "whichever" => step.whichever = true,
         "proxy" => step.proxy = Some(rest.to_owned()),
         "curl" => step.curl = Some(rest.to_owned()),
         "body" => step.body = vec![b'x'; rest.parse().expect("a size")],

@@ -19,6 +19,7 @@ pub mod nginx;
 pub mod origin;
 pub mod pebble;
 pub mod process;
+pub mod python;
 pub mod shared;
 pub mod signature;
 pub mod tls;

@@ -8,11 +8,14 @@ use std::time::Duration;
 use super::dns::Dns;
 use super::edge::free_address;
 use super::process::{Process, run};
-use super::wait::eventually;
+use super::wait::eventually_within;
 
 /// The names that it can look up, all on this machine.
 pub const NAMES: &[(&str, Ipv4Addr)] =
     &[("one.test", Ipv4Addr::LOCALHOST), ("two.test", Ipv4Addr::LOCALHOST), ("three.test", Ipv4Addr::LOCALHOST)];
+
+/// It makes keys first, on a machine with other things to do.
+const STARTS: Duration = Duration::from_secs(60);
 
 /// What a pebble is like.
 #[derive(Clone, Debug)]
@@ -25,7 +28,7 @@ pub struct Pebble {
     pub validity: Duration,
     /// The certificate of its own, which is its own CA, and the key; PEM.
     pub certificate: String,
-    key: String,
+    pub key: String,
 }
 
 /// A running pebble.
@@ -77,7 +80,7 @@ impl Pebble {
         command.arg("-strict").arg("-config").arg(config).args(["-dnsserver", &dns.address.to_string()]);
         command.env("PEBBLE_VA_NOSLEEP", "1").env("PEBBLE_WFE_NONCEREJECT", "30").env("PEBBLE_AUTHZREUSE", "0");
         let process = Process::spawn(&mut command);
-        eventually("pebble accepts", || {
+        eventually_within(STARTS, "pebble accepts", || {
             assert!(process.ended().is_none(), "pebble (apt-get install pebble): {}", process.stderr());
             TcpStream::connect(self.address).ok()
         });
