@@ -6,9 +6,11 @@ use std::sync::atomic::Ordering;
 use serde::Serialize;
 use serde_json::Value;
 
+use crate::clock;
 use crate::observe::timestamp::rfc3339_micros;
 use crate::reload::Outcome;
 use crate::table::route::Auth;
+use crate::table::upstream::Standing;
 use crate::table::{Action, Endpoint, Route, Table, Upstream};
 
 use super::Shared;
@@ -52,16 +54,31 @@ struct ListenerStatus {
 #[derive(Debug, Serialize)]
 struct UpstreamStatus {
     name: String,
+    balance: &'static str,
     endpoints: Vec<EndpointStatus>,
 }
 
 #[derive(Debug, Serialize)]
 struct EndpointStatus {
     address: String,
-    /// By the last attempt: `up`, `down`; `unknown` before the first.
+    /// `up`, `unhealthy` (by the checks), `ejected` (after failures); where neither is asked for, by the last attempt: `up`
+    /// or `down`, and `unknown` before the first.
     state: &'static str,
+    weight: u32,
     in_flight: u64,
     last_error: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ejected_until: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    last_check: Option<CheckStatus>,
+}
+
+/// How the last health check went.
+#[derive(Debug, Serialize)]
+struct CheckStatus {
+    healthy: bool,
+    at: String,
+    detail: String,
 }
 
 impl Status {
@@ -110,23 +127,37 @@ impl LastReload {
 impl UpstreamStatus {
     fn of(shared: &Shared, upstream: &Upstream) -> Self {
         let endpoints = upstream.endpoints.iter().map(|endpoint| EndpointStatus::of(shared, upstream, endpoint));
-        Self { name: upstream.name.to_string(), endpoints: endpoints.collect() }
+        Self { name: upstream.name.to_string(), balance: upstream.balance.name(), endpoints: endpoints.collect() }
     }
 }
 
 impl EndpointStatus {
     fn of(shared: &Shared, upstream: &Upstream, endpoint: &Endpoint) -> Self {
-        let state = match shared.parts.observer.metrics.endpoint_up(&upstream.name, &endpoint.label) {
-            Some(true) => "up",
-            Some(false) => "down",
-            None => "unknown",
-        };
+        let now = clock::unix_millis();
+        let last_check = endpoint.state.last_check.load_full().filter(|_| upstream.health.is_some());
         Self {
             address: endpoint.label.to_string(),
-            state,
+            state: state(shared, upstream, endpoint, now),
+            weight: endpoint.weight,
             in_flight: endpoint.state.in_flight.load(Ordering::Relaxed),
             last_error: endpoint.state.last_error.load().as_deref().cloned(),
+            ejected_until: upstream.rests_until(endpoint, now).map(time),
+            last_check: last_check.map(|check| CheckStatus {
+                healthy: check.healthy,
+                at: time(check.at),
+                detail: check.detail.clone(),
+            }),
         }
+    }
+}
+
+fn state(shared: &Shared, upstream: &Upstream, endpoint: &Endpoint, now: u64) -> &'static str {
+    let last_attempt = || shared.parts.observer.metrics.endpoint_up(&upstream.name, &endpoint.label);
+    match upstream.standing(endpoint, now) {
+        Standing::Unhealthy => "unhealthy",
+        Standing::Ejected => "ejected",
+        Standing::Up if upstream.is_judged() => "up",
+        Standing::Up => last_attempt().map_or("unknown", |answered| if answered { "up" } else { "down" }),
     }
 }
 

@@ -22,6 +22,8 @@ pub struct Live {
     pub ready: AtomicBool,
     /// Log lines that found their buffer full, or that no disk ever took.
     pub log_records_dropped: Arc<AtomicU64>,
+    /// Told whenever another table is in force.
+    pub published: Notify,
     /// Told whenever a request or connection ends.
     pub ended: Notify,
 }

@@ -115,6 +115,8 @@ pub struct Rules {
 pub struct Caller<'a> {
     /// The authenticated client's name.
     pub client: Option<&'a str>,
+    /// The person, where one authenticated otherwise; empty: nobody did.
+    pub user: &'a str,
     /// Where the request came from.
     pub address: IpAddr,
 }
@@ -196,7 +198,8 @@ impl Limits {
         let hash = &self.ledger.hash;
         match (self.scope, caller.client) {
             (Scope::Route, _) => id,
-            (Scope::Client, Some(client)) => hash.hash_one((id, client)),
+            (Scope::Client, Some(client)) => hash.hash_one((id, "client", client)),
+            (Scope::Client, None) if !caller.user.is_empty() => hash.hash_one((id, "user", caller.user)),
             (Scope::Client | Scope::Address, _) => hash.hash_one((id, holder(caller.address))),
         }
     }

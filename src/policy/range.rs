@@ -31,7 +31,7 @@ pub fn resolve(value: &HeaderValue, length: u64) -> Ranges {
         match part(spec, length) {
             Some(part) if !part.is_empty() => parts.push(part),
             // The whole of nothing.
-            Some(part) if part.start == 0 && length == 0 && !spec.starts_with('-') => return Ranges::Whole,
+            Some(part) if part.start == 0 && length == 0 => return Ranges::Whole,
             Some(_) => {}
             None => return Ranges::Unsatisfiable,
         }
@@ -39,6 +39,7 @@ pub fn resolve(value: &HeaderValue, length: u64) -> Ranges {
     let sum = parts.iter().fold(0u64, |sum, part| sum.saturating_add(part.end - part.start));
     match parts.len() {
         _ if specs > MOST => Ranges::Whole,
+        0 if specs == 0 => Ranges::Whole,
         0 => Ranges::Unsatisfiable,
         _ if sum > length => Ranges::Whole,
         _ => Ranges::Parts(parts),
@@ -99,11 +100,10 @@ mod tests {
 
     #[test]
     fn the_whole_and_nothing() {
-        for value in ["lines=0-1", "bytes", "", "0-1", "bytes=0-9,0-9", "bytes=0-,1-"] {
+        for value in ["lines=0-1", "bytes", "bytes=", "bytes= ,", "", "0-1", "bytes=0-9,0-9", "bytes=0-,1-"] {
             assert_eq!(of(value, 10), Ranges::Whole, "{value}");
         }
         for value in [
-            "bytes=",
             "bytes=10-",
             "bytes=10-20",
             "bytes=-0",
@@ -119,7 +119,7 @@ mod tests {
             assert_eq!(of(value, 10), Ranges::Unsatisfiable, "{value}");
         }
         assert_eq!(of("bytes=0-", 0), Ranges::Whole);
-        assert_eq!(of("bytes=-1", 0), Ranges::Unsatisfiable);
+        assert_eq!(of("bytes=-1", 0), Ranges::Whole);
         assert_eq!(of("bytes=1-", 0), Ranges::Unsatisfiable);
     }
 

@@ -287,6 +287,14 @@ mod tests {
     }
 
     #[test]
+    fn control_characters_are_encoded() {
+        assert_eq!(
+            filled("a={user}", "x\r\nset-cookie: y\u{0}\u{7f}\t").as_deref(),
+            Some("a=x%0D%0Aset-cookie: y%00%7F%09")
+        );
+    }
+
+    #[test]
     fn values_without_variables_stay_fixed() {
         assert!(matches!(read(&value("a")), Ok(Written::Fixed(_))));
         assert!(matches!(read(&value("{{a}}")), Ok(Written::Fixed(fixed)) if fixed == "{a}"));
@@ -322,7 +330,8 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_variable_can_break_out_of_its_value(user in any::<String>()) {
+        fn no_variable_can_break_out_of_its_value(user in proptest::collection::vec(any::<char>(), 0..20)) {
+            let user: String = user.into_iter().collect();
             let Ok(Written::Template(template)) = read(&value("x{user}y")) else { panic!() };
             let filled = template.fill(&Named(user)).unwrap();
             prop_assert!(filled.as_bytes().iter().all(|byte| *byte >= b' ' && *byte != 0x7f));

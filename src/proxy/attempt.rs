@@ -18,6 +18,7 @@ use pingora_core::{Error, ErrorSource, ErrorType};
 use pingora_proxy::Session;
 
 use super::context::Context;
+use super::dial::{Dial, Left};
 use super::engine::Shared;
 use super::heads::may_switch_protocols;
 use super::reach::Wants;
@@ -43,10 +44,12 @@ pub struct Attempts {
     free: u32,
     /// Pooled connections that were too old.
     old: u32,
-    /// Addresses of the endpoint that could not be connected to.
-    pub unreachable: usize,
-    /// How many addresses it has.
-    pub alternatives: usize,
+    /// What is hashed of the request, where that says which endpoint it goes to.
+    pub key: Option<u64>,
+    /// Who connects the attempt under way, when its endpoint has several addresses.
+    pub dial: Option<Arc<Dial>>,
+    /// Who goes on with the next one: the endpoint has addresses left.
+    again: Option<Arc<Dial>>,
     /// Endpoints that are not to be tried again while there are others.
     pub tried: Vec<Arc<Endpoint>>,
     /// Why the attempt under way is given up by the edge itself.
@@ -78,6 +81,7 @@ pub fn next(shared: &Shared, ctx: &mut Context) {
     ctx.attempts.made += 1;
     ctx.attempts.connecting = Some(Instant::now());
     ctx.attempts.given_up = None;
+    ctx.attempts.again = None;
     ctx.reused = None;
     ctx.upstream_status = None;
     ctx.interim = 0;
@@ -86,10 +90,10 @@ pub fn next(shared: &Shared, ctx: &mut Context) {
 /// What the next attempt asks of whoever chooses its peer.
 #[derive(Debug)]
 pub struct Plan<'c> {
-    /// The endpoint of the attempt before, while it has addresses left to try.
-    pub same: Option<Arc<Endpoint>>,
-    /// How many of its addresses could not be connected to.
-    pub unreachable: usize,
+    /// Goes on with the endpoint of the attempt before, which has addresses left.
+    pub again: Option<Arc<Dial>>,
+    /// What is hashed of the request.
+    pub key: Option<u64>,
     /// Endpoints that were tried: others are better.
     pub avoid: &'c [Arc<Endpoint>],
     /// How the connection has to be.
@@ -100,11 +104,10 @@ pub struct Plan<'c> {
 pub fn plan<'c>(session: &Session, ctx: &'c Context) -> Plan<'c> {
     let request = session.req_header();
     let attempts = &ctx.attempts;
-    let same = ctx.leased.as_ref().filter(|_| attempts.unreachable > 0).map(|leased| Arc::clone(&leased.0));
     let http1 = request.version == Version::HTTP_10 || may_switch_protocols(request);
     let new = attempts.old >= TOO_OLD || attempts.free >= retry::FREE - 1;
     let wants = Wants { http1, new };
-    Plan { same, unreachable: attempts.unreachable, avoid: &attempts.tried, wants }
+    Plan { again: attempts.again.clone(), key: attempts.key, avoid: &attempts.tried, wants }
 }
 
 /// Refuses a pooled connection for a request that could not be repeated if the connection ends under it: the upstream may
@@ -208,11 +211,21 @@ pub fn unconnected(shared: &Shared, session: &mut Session, ctx: &mut Context, er
         let verdict = retry::judge(policy(ctx), Cause::NotExecuted, sent(session, ctx));
         return go_on(shared, ctx, error, verdict, "refused");
     }
-    ctx.attempts.unreachable += 1;
-    if ctx.attempts.unreachable < ctx.attempts.alternatives {
-        shared.count_retry(ctx, "connect");
+    if let Some(dial) = ctx.attempts.dial.take() {
+        match dial.left(error) {
+            // It is the same attempt, on a connection that is there.
+            Left::Made => ctx.attempts.made = ctx.attempts.made.saturating_sub(1),
+            Left::Others => shared.count_retry(ctx, "connect"),
+            Left::Nothing => return unreachable(shared, session, ctx, error),
+        }
+        ctx.attempts.again = Some(dial);
         return error.set_retry(true);
     }
+    unreachable(shared, session, ctx, error);
+}
+
+/// What follows from an endpoint that could not be connected to.
+fn unreachable(shared: &Shared, session: &mut Session, ctx: &mut Context, error: &mut Error) {
     let verdict = retry::judge(policy(ctx), Cause::Connect, sent(session, ctx));
     go_on(shared, ctx, error, verdict, "connect");
 }
@@ -247,12 +260,12 @@ fn go_on(shared: &Shared, ctx: &mut Context, error: &mut Error, verdict: Verdict
         Verdict::Free => ctx.attempts.free += 1,
         Verdict::Again => {
             ctx.attempts.counted += 1;
+            shared.note_failed(ctx);
             if let Some(leased) = &ctx.leased {
                 ctx.attempts.tried.push(Arc::clone(&leased.0));
             }
         }
     }
-    ctx.attempts.unreachable = 0;
     shared.count_retry(ctx, reason);
     error.set_retry(true);
 }

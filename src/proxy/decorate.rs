@@ -21,9 +21,12 @@ use crate::table::variables::{Facts, Ids};
 /// An answer of the edge's own: what its page may read.
 pub fn own_answer(answer: &mut Answer, route: Option<&Route>, request: &HeaderMap) {
     let Some(cors) = route.and_then(|route| route.cors.as_deref()) else { return };
-    answer.headers.retain(|(name, _)| !cors::is_ours(name));
     answer.headers.push((http::header::VARY, cors::VARIES));
-    answer.headers.extend(cors.answer(request));
+    for (name, value) in cors.answer(request) {
+        if !answer.headers.iter().any(|(own, _)| *own == name) {
+            answer.headers.push((name, value));
+        }
+    }
 }
 
 /// An upstream's answer: what it says about CORS itself goes.

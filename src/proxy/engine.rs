@@ -13,10 +13,12 @@ use super::context::Context;
 use super::gateway::Gateway;
 use super::peer::Peers;
 use super::resolve::Resolver;
+use crate::clock;
 use crate::observe::Observer;
 use crate::observe::live::Live;
-use crate::observe::metrics::RouteSeries;
-use crate::table::{Route, Table};
+use crate::observe::metrics::{Judge, RouteSeries};
+use crate::table::upstream::{Eject, Standing};
+use crate::table::{Endpoint, Route, Table, Upstream};
 use crate::tls::Challenges;
 use crate::users::Verifier;
 
@@ -78,6 +80,9 @@ impl Shared {
         if status.is_some() || at_fault {
             self.observer.metrics.upstream_request(&forward.upstream.name, &leased.0.label, status);
         }
+        if at_fault || status.is_some_and(|status| status >= 500) {
+            self.note_failed(ctx);
+        }
     }
 
     /// Counts an attempt that is followed by another.
@@ -87,6 +92,26 @@ impl Shared {
         if let Some(leased) = &ctx.leased {
             let status = ctx.upstream_status.map(|status| status.as_u16());
             self.observer.metrics.upstream_request(&forward.upstream.name, &leased.0.label, status);
+        }
+    }
+
+    /// Counts an attempt against its endpoint, which has no whole answer or a 5xx to show for it. (A connection out of the
+    /// pool that had ended, or a request that was refused unread, is nobody's failure.)
+    pub fn note_failed(&self, ctx: &Context) {
+        let (Some(forward), Some(leased)) = (ctx.forward(), &ctx.leased) else { return };
+        if ctx.upstream_status.is_none_or(|status| status.is_server_error() || ctx.failure.is_some()) {
+            self.note_failure(&forward.upstream, &leased.0, ctx);
+        }
+    }
+
+    fn note_failure(&self, upstream: &Upstream, endpoint: &Endpoint, ctx: &Context) {
+        let Some(eject) = &upstream.eject else { return };
+        let now = clock::unix_millis();
+        let took = ctx.attempts.connecting.map_or(0, |since| u64::try_from(since.elapsed().as_millis()).unwrap_or(0));
+        if upstream.note_failure(endpoint, now.saturating_sub(took), now) {
+            let (name, label) = (&upstream.name, &endpoint.label);
+            let Eject { errors, within, rest } = eject;
+            log::warn!("upstream {name}: {label} is ejected for {rest:?}: {errors} failure(s) within {within:?}");
         }
     }
 
@@ -118,6 +143,7 @@ impl Engine {
             max_retries: TRIES,
             ..ServerConf::default()
         };
+        observer.metrics.judge_by(judge(&tables));
         let peers = Peers::new(Arc::new(resolver));
         let shared = Arc::new(Shared { tables, observer, began: Instant::now(), peers, verifier, challenges });
         let mut http = HttpProxy::new(Gateway(Arc::clone(&shared)), Arc::new(conf));
@@ -140,6 +166,11 @@ impl Engine {
         &self.never_stops
     }
 
+    /// What all requests share.
+    pub(super) fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+
     /// The gauges.
     pub fn live(&self) -> &Arc<Live> {
         self.shared.live()
@@ -159,6 +190,21 @@ impl Engine {
     pub fn generation(&self) -> u64 {
         self.shared.tables.load().generation
     }
+}
+
+/// Says of every endpoint of the table in force whether it may be chosen, where checks or failures decide that.
+fn judge(tables: &Tables) -> Judge {
+    let tables = Arc::clone(tables);
+    Box::new(move || {
+        let (table, now) = (tables.load(), clock::unix_millis());
+        let endpoints =
+            table.upstreams.iter().flat_map(|upstream| upstream.endpoints.iter().map(move |it| (upstream, it)));
+        let judged = endpoints.map(|(upstream, endpoint)| {
+            let up = upstream.is_judged().then(|| upstream.standing(endpoint, now) == Standing::Up);
+            (Arc::clone(&upstream.name), Arc::clone(&endpoint.label), up)
+        });
+        judged.collect()
+    })
 }
 
 impl std::fmt::Debug for Engine {

@@ -65,6 +65,7 @@ pub fn of(error: &Error, fault: Option<Fault>) -> Failure {
         return of_fault(fault);
     }
     match error.esource() {
+        ErrorSource::Upstream if is_no_http2(error) => INVALID,
         ErrorSource::Upstream => of_upstream(error.etype()),
         ErrorSource::Downstream => of_downstream(error.etype()),
         ErrorSource::Internal | ErrorSource::Unset => of_internal(error.etype()),
@@ -83,6 +84,11 @@ pub fn of_fault(fault: Fault) -> Failure {
         Fault::Broken => CLIENT_LEFT,
         Fault::Answered => ANSWERED,
     }
+}
+
+/// Whether the upstream broke the rules of HTTP/2: found out by our side, and not by its socket.
+fn is_no_http2(error: &Error) -> bool {
+    error.root_cause().downcast_ref::<h2::Error>().is_some_and(|error| error.is_library() && !error.is_io())
 }
 
 fn of_upstream(error: &ErrorType) -> Failure {

@@ -1,9 +1,9 @@
 //! Files of this machine as answers (RFC 9110 §8, §13, §14).
 //!
 //! Flow: `gateway` has an admitted request of a route with `files` -> [`asked`] takes from it what matters -> a thread that may
-//! block finds the file (`find`, below the root only: `beneath`), judges conditions and ranges (`prepare`) and reads the
-//! first bytes -> the head goes out, and the rest follows piece by piece (`source`): one piece is read while the one before
-//! is written, so a download holds two of them, however slow its client is.
+//! block finds the file (`find`, below the root only: `beneath`) and judges conditions and ranges (`prepare`) -> the head goes
+//! out, and the body follows piece by piece (`source`), in the same 64 KiB from the first to the last, however slow the
+//! client is. What is in memory is read here and now, what is on the disk by a thread that may block.
 //!
 //! Invariant: nothing outside of the root is ever read, whatever the request and the tree look like (`tests/it/files.rs`).
 
@@ -15,14 +15,15 @@ mod source;
 use std::borrow::Cow;
 use std::time::SystemTime;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use http::{HeaderName, HeaderValue, Method, StatusCode, Version, header};
 use pingora_core::{Error, ErrorType, OrErr, Result};
 use pingora_http::{RequestHeader, ResponseHeader};
 use pingora_proxy::Session;
 
+use self::find::Missing;
 use self::prepare::{Asked, Prepared};
-use self::source::Source;
+use self::source::{Next, Patience, Source};
 use super::context::Context;
 use super::decorate;
 use super::failure::Failure;
@@ -87,11 +88,21 @@ pub async fn answer(session: &mut Session, ctx: &mut Context, request: FileReque
         }
         Prepared::NotInRange(length) => refuse(session, ctx, not_in_range(length)).await,
         Prepared::Missing(missing) => {
-            ctx.detail = missing.detail().unwrap_or_default();
+            note(ctx, &missing);
             let refusal = if missing.is_failure() { unreadable() } else { not_found() };
             refuse(session, ctx, refusal).await
         }
     }
+}
+
+/// An operator looks for a 404 of a file that is there: the client is not told, the log is. (Its path is in the access log.)
+fn note(ctx: &mut Context, missing: &Missing) {
+    let Some(detail) = missing.detail() else { return };
+    if !missing.is_failure() {
+        let prefix = ctx.route.as_ref().map_or("", |route| &route.prefix);
+        log::info!("files: request {} of route {prefix}: {detail}", ctx.id);
+    }
+    ctx.detail = detail;
 }
 
 async fn add_slash(session: &mut Session, ctx: &mut Context, location: &str) -> Result<()> {
@@ -103,26 +114,34 @@ async fn add_slash(session: &mut Session, ctx: &mut Context, location: &str) -> 
     answer.send(session).await
 }
 
-async fn send(
-    session: &mut Session,
-    ctx: &mut Context,
-    mut head: ResponseHeader,
-    body: Option<(Bytes, Source)>,
-) -> Result<()> {
-    if body.is_some() && !head.headers.contains_key(header::CONTENT_LENGTH) {
+async fn send(session: &mut Session, ctx: &mut Context, head: ResponseHeader, body: Option<Source>) -> Result<()> {
+    let Some(source) = body else {
+        begin(session, ctx, head).await?;
+        return session.as_downstream_mut().finish_body().await.map_err(down);
+    };
+    // Before the head: a disk that fails at once can still be told.
+    let (first, source) = match next(source, BytesMut::new()).await? {
+        (Ok(first), source) => (first, source),
+        (Err(error), _) => {
+            ctx.detail = error.to_string();
+            return refuse(session, ctx, unreadable()).await;
+        }
+    };
+    let mut head = head;
+    if !head.headers.contains_key(header::CONTENT_LENGTH) {
         end_by_framing(session, &mut head)?;
     }
+    begin(session, ctx, head).await?;
+    stream(session, ctx, first, source).await
+}
+
+async fn begin(session: &mut Session, ctx: &mut Context, mut head: ResponseHeader) -> Result<()> {
     if let Some(route) = &ctx.route {
         decorate::cors(&mut head, route, &session.req_header().headers)?;
         decorate::fill(&mut head, &route.response_edits, session.req_header(), ctx)?;
     }
     ctx.answering();
-    let down = |error: Box<Error>| error.into_down();
-    session.as_downstream_mut().write_response_header(Box::new(head)).await.map_err(down)?;
-    match body {
-        Some((first, source)) => stream(session, ctx, first, source).await,
-        None => session.as_downstream_mut().finish_body().await.map_err(down),
-    }
+    session.as_downstream_mut().write_response_header(Box::new(head)).await.map_err(down)
 }
 
 /// The length of the body is not known: its end is told by chunks, or, to HTTP/1.0, by the close.
@@ -137,23 +156,37 @@ fn end_by_framing(session: &mut Session, head: &mut ResponseHeader) -> Result<()
     }
 }
 
-/// Writes the body; the next piece is read meanwhile.
-async fn stream(session: &mut Session, ctx: &mut Context, first: Bytes, mut source: Source) -> Result<()> {
-    let mut piece = first;
+/// Writes the body.
+async fn stream(session: &mut Session, ctx: &mut Context, first: Bytes, source: Source) -> Result<()> {
+    let (mut piece, mut source) = (first, source);
     loop {
         let is_last = source.is_done();
-        let reading = (!is_last).then(|| {
-            tokio::task::spawn_blocking(move || {
-                let next = source.next();
-                (source, next)
-            })
-        });
-        write(session, piece, is_last).await?;
-        let Some(reading) = reading else { return Ok(()) };
-        let (rest, next) = reading.await.or_err(ErrorType::InternalError, "reading a file")?;
-        piece = next.map_err(|error| cut(ctx, &error))?;
-        source = rest;
+        write(session, piece.clone(), is_last).await?;
+        if is_last {
+            return Ok(());
+        }
+        // The room of a piece that nobody holds any more takes the next one.
+        let room = piece.try_into_mut().unwrap_or_default();
+        let (read, rest) = next(source, room).await?;
+        (piece, source) = (read.map_err(|error| cut(ctx, &error))?, rest);
     }
+}
+
+/// The next piece: from memory at once, else by a thread that may wait.
+async fn next(mut source: Source, room: BytesMut) -> Result<(std::io::Result<Bytes>, Source)> {
+    let room = match source.next(room, Patience::AtHand) {
+        Ok(Next::Piece(piece)) => return Ok((Ok(piece), source)),
+        Ok(Next::NotAtHand(room)) => room,
+        Err(error) => return Ok((Err(error), source)),
+    };
+    let reading = tokio::task::spawn_blocking(move || {
+        let read = source.next(room, Patience::Blocking).map(|next| match next {
+            Next::Piece(piece) => piece,
+            Next::NotAtHand(_) => Bytes::new(),
+        });
+        (read, source)
+    });
+    reading.await.or_err(ErrorType::InternalError, "reading a file")
 }
 
 async fn write(session: &mut Session, piece: Bytes, is_last: bool) -> Result<()> {
@@ -163,7 +196,12 @@ async fn write(session: &mut Session, piece: Bytes, is_last: bool) -> Result<()>
         (true, false) => Ok(()),
         (false, _) => downstream.write_response_body(piece, is_last).await,
     };
-    written.map_err(|error| error.into_down())
+    written.map_err(down)
+}
+
+/// It is the client's side that failed.
+fn down(error: Box<Error>) -> Box<Error> {
+    error.into_down()
 }
 
 /// The file can't be read on: what was announced can't be kept, so the answer is broken off.

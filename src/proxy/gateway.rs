@@ -83,7 +83,12 @@ impl ProxyHttp for Gateway {
                     Step::Answer(Answer { status: 204, headers, body: Bytes::new() })
                 }
                 (Decision::Admit(admitted), Some(canonical)) => match &admitted.route.action {
-                    Action::Forward(_) => Step::Forward(admitted),
+                    Action::Forward(forward) => {
+                        let upstream = &forward.upstream;
+                        ctx.attempts.key =
+                            if upstream.hashes() { upstream.key(&admitted, &view, &canonical) } else { None };
+                        Step::Forward(admitted)
+                    }
                     Action::Files(_) => {
                         let asked = files::asked(&admitted, &canonical, session.req_header());
                         Step::Files(admitted, asked)
@@ -158,12 +163,14 @@ impl ProxyHttp for Gateway {
         let chosen = self.0.peers.choose(&ctx.table, admitted, forward, attempt).await;
         attempt::next(&self.0, ctx);
         match chosen {
-            Ok(Choice { peer, leased, alternatives }) => {
+            Ok(Choice { peer, leased, dial }) => {
                 ctx.leased = Some(leased);
-                ctx.attempts.alternatives = alternatives;
+                ctx.attempts.dial = dial;
                 Ok(peer)
             }
             Err(no_peer) => {
+                // What befell the attempt before has been counted.
+                ctx.leased = None;
                 ctx.detail = no_peer.detail;
                 ctx.failure = Some(Failure {
                     status: 503,

@@ -15,7 +15,7 @@ use pingora_core::protocols::tls::{ALPN, CaType};
 use pingora_core::utils::tls::{CertKey, WrappedX509};
 
 use super::attempt;
-use crate::table::route::{Forward, Timeouts};
+use crate::table::route::Timeouts;
 use crate::table::upstream::{Ca, ClientCertificate, Endpoint, Http2, Scheme, Upstream};
 
 /// Requests at the same time on one HTTP/2 connection, if its SETTINGS allow that many.
@@ -56,13 +56,12 @@ impl Reach {
     /// The peer for one attempt.
     pub fn peer(
         &self,
-        forward: &Forward,
+        upstream: &Upstream,
         endpoint: &Arc<Endpoint>,
         address: SocketAddr,
         timeouts: &Timeouts,
         wants: Wants,
     ) -> Box<HttpPeer> {
-        let upstream = &*forward.upstream;
         let mut peer = HttpPeer::new(address, upstream.scheme == Scheme::Https, server_name(upstream, endpoint));
         peer.group_key = upstream.pool_group;
         if let Some(certificate) = &upstream.client_certificate {

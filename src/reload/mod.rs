@@ -265,9 +265,9 @@ impl Reloader {
         if let Some(told) = self.published.get() {
             told();
         }
-        if let Some(observer) = self.observer.get()
-            && table.logging != old.logging
-        {
+        let Some(observer) = self.observer.get() else { return };
+        observer.live.published.notify_one();
+        if table.logging != old.logging {
             observer.reconfigure(&logging::settings(&table.logging));
         }
     }

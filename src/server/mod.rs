@@ -154,6 +154,7 @@ fn start(source: &Source, reloader: &Arc<Reloader>, table: &Table) -> Result<Run
     banner::announce(&addresses, admin_address, table);
     let started_at = clock::unix_millis();
     let listening = Listening::start(bound, &engine, &workers, table.server.max_connections);
+    proxy::check_upstreams(&engine, workers.first());
     observer.live.ready.store(true, Ordering::Release);
     let admin = match admin.zip(token) {
         Some((listener, token)) => {

@@ -203,6 +203,10 @@ fn same_upstream(old: &Upstream, new: &Upstream) -> bool {
         && old.schedule == new.schedule
         && old.pool_group == new.pool_group
         && old.keepalive_idle == new.keepalive_idle
+        && old.max_idle == new.max_idle
+        && old.balance == new.balance
+        && old.health == new.health
+        && old.eject == new.eject
 }
 
 fn projects(old: &Table, new: &Table, changed: &mut Vec<String>) {

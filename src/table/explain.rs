@@ -3,6 +3,7 @@
 //! Flow: the question becomes the head that a client would have sent; [`Table::decide`] and [`rewrite::plan`], which serve real requests,
 //! are asked about it, and what they say on the way is written down. There is no second implementation of either.
 
+mod choice;
 mod people;
 mod question;
 #[cfg(test)]
@@ -55,7 +56,7 @@ pub struct Explanation {
     pub upstream_url: Option<String>,
     /// The upstream's name.
     pub upstream: Option<String>,
-    /// All endpoints that take turns; `upstream_url` shows the first.
+    /// All endpoints that share the requests; `upstream_url` shows the one that a hash chooses, else the first that is up.
     pub endpoints: Vec<String>,
     /// The Host header that the upstream gets.
     pub host: Option<String>,
@@ -295,8 +296,13 @@ impl Explanation {
         canonical: &Canonical<'_>,
         now: UnixMillis,
     ) {
-        // The first endpoint, without taking a turn.
-        let Some(endpoint) = forward.upstream.endpoints.first() else { return };
+        let key = forward.upstream.key(admitted, request, canonical);
+        let choice = choice::choose(&forward.upstream, key, now);
+        self.verdicts.extend(choice.verdict);
+        if choice.endpoint.is_none() {
+            (self.outcome, self.status, self.code) = (REFUSED, Some(503), Some("upstream_unhealthy"));
+        }
+        let Some(endpoint) = choice.endpoint.or(forward.upstream.endpoints.first()) else { return };
         let ids = Ids { request: ONE_EACH, new_trace: ANY_TRACE };
         let mut plan = rewrite::plan(table, admitted, request, canonical, endpoint, now, ids);
         let begun = trace::begun(ANY_TRACE);

@@ -22,12 +22,13 @@ use std::time::Duration;
 use arc_swap::ArcSwapOption;
 use rustls_pki_types::PrivateKeyDer;
 
+use crate::clock::UnixMillis;
+use crate::policy::budget::Budget;
+
 pub use crate::config::model::{Balance, Eject, HashOn, Health, Http2, Scheme};
 pub use choose::Wish;
 pub use fitness::{Fitness, Standing};
 pub(super) use key::seed;
-
-use crate::policy::budget::Budget;
 
 /// A named group, or the one endpoint of a URL.
 #[derive(Debug)]
@@ -113,6 +114,17 @@ pub struct Endpoint {
     pub state: Arc<EndpointState>,
 }
 
+/// How one health check went.
+#[derive(Debug)]
+pub struct Check {
+    /// When it ended.
+    pub at: UnixMillis,
+    /// What it found.
+    pub healthy: bool,
+    /// The status, or why there was none; never a secret.
+    pub detail: String,
+}
+
 /// What is known of one endpoint; lives longer than one table.
 #[derive(Debug, Default)]
 pub struct EndpointState {
@@ -120,12 +132,14 @@ pub struct EndpointState {
     pub in_flight: AtomicU64,
     /// The last failure, for the status page; never a secret.
     pub last_error: ArcSwapOption<String>,
+    /// The last health check; `None`: there was none.
+    pub last_check: ArcSwapOption<Check>,
+    /// Whether it is fit for requests.
+    pub fitness: Fitness,
     /// Whether the last connection spoke HTTP/2.
     pub speaks_http2: AtomicBool,
     /// For how many seconds it keeps idle connections, plus one; 0: it never said.
     pub keep_alive: AtomicU32,
     /// Open connections, in use or idle; counted where the number of idle ones is limited.
     pub open: AtomicU64,
-    /// Whether it is fit for requests.
-    pub fitness: Fitness,
 }

@@ -8,6 +8,8 @@ use std::path::{Path, PathBuf};
 use countersign::config::{Loading, load, load_text, render};
 use countersign::table::compile::{Stamp, compile};
 
+use crate::support::tls::Authority;
+
 /// A secret of its own for each name: two clients may not have one token.
 fn secret(name: &str) -> String {
     let own: String = name.chars().filter(char::is_ascii_alphanumeric).collect();
@@ -41,7 +43,7 @@ fn complaints(loading: Loading) -> String {
     let mut text = render::human(&loading.sources, &loading.diagnostics, false);
     match loading.model {
         Some(model) => {
-            let stamp = Stamp { generation: 1, sha256: loading.sha256, now: 0 };
+            let stamp = Stamp { generation: 1, sha256: loading.sha256, now: 1_795_290_358_123 };
             let compiled = compile(model, &loading.sources, stamp, None);
             text.push_str(&render::human(&loading.sources, &compiled.diagnostics, false));
             assert!(compiled.table.is_some() || !text.is_empty(), "refused without a reason");
@@ -64,6 +66,31 @@ fn make_secrets(text: &str, directory: &Path) {
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(&path, secret(name)).unwrap();
         fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+    }
+}
+
+/// Makes every certificate, key and CA that a listener names.
+fn make_certificates(text: &str, directory: &Path) {
+    let authority = Authority::default();
+    let named = |line: &str, key: &str| {
+        let (_, after) = line.split_once(&format!("{key}: "))?;
+        let name = after.split([',', ' ', '}']).next().unwrap_or_default();
+        (!name.is_empty() && !name.starts_with('/')).then(|| directory.join(name))
+    };
+    let write = |path: &Path, text: &str| {
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+        fs::set_permissions(path, fs::Permissions::from_mode(0o600)).unwrap();
+    };
+    for line in text.lines() {
+        if let Some((cert, key)) = named(line, "{ cert").zip(named(line, " key")) {
+            let pem = authority.server(&["example.com"]);
+            write(&cert, &pem.cert);
+            write(&key, &pem.key);
+        }
+        if let Some(path) = named(line, "client_ca") {
+            write(&path, &authority.pem);
+        }
     }
 }
 
@@ -101,6 +128,7 @@ fn every_configuration_that_is_shipped_holds_strictly() {
         let path = conf.join(shipped.file_name().unwrap());
         fs::write(&path, &text).unwrap();
         make_secrets(&text, &conf);
+        make_certificates(&text, &conf);
         make_users(&text, &conf);
         assert_eq!(complaints(load(&path, &no_variable)), "", "{}", shipped.display());
     }
@@ -116,6 +144,7 @@ fn every_complete_example_in_the_documentation_holds_strictly() {
             let directory = tempfile::tempdir().unwrap();
             let place = format!("{}:{line}", page.display());
             make_secrets(&block, directory.path());
+            make_certificates(&block, directory.path());
             make_users(&block, directory.path());
             assert_eq!(complaints(load_text(&place, &block, directory.path(), &variable)), "", "{place}");
             seen += 1;

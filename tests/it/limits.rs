@@ -1,8 +1,10 @@
 //! How much passes, over real sockets: the rate and its wait, what is in flight and how it is given back, bodies.
 
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use crate::support::origin::After;
+use crate::support::process::run;
 use crate::support::wait::{eventually, gate};
 use crate::support::{Config, Edge, Origin, Request};
 
@@ -203,3 +205,41 @@ fn explain_shows_the_limits_and_takes_nothing() {
     assert_eq!(large.code, Some(4), "{}", large.stdout);
     assert_eq!(edge.get("/local").status, 200);
 }
+
+/// One request over HTTP/2 in the clear, by prior knowledge; `body`: sent without announcing its length. Status, then body.
+fn over_http2(edge: &Edge, target: &str, body: Option<&str>) -> (String, String) {
+    let port = edge.data.port();
+    let mut curl = Command::new("curl");
+    curl.args(["-sS", "--http2-prior-knowledge", "--max-time", "20", "-w", "\n%{http_version} %{response_code}"]);
+    curl.args(["--resolve", &format!("demo.test:{port}:127.0.0.1"), &format!("http://demo.test:{port}{target}")]);
+    if let Some(body) = body {
+        let file = edge.directory().join("upload");
+        std::fs::write(&file, body).unwrap();
+        // Of `transfer-encoding` curl takes the meaning over HTTP/2, and leaves the length out.
+        curl.args(["-H", "transfer-encoding: chunked", "-H", "expect:", "--data-binary"]);
+        curl.arg(format!("@{}", file.display()));
+    }
+    let done = run(&mut curl);
+    let (text, status) = done.stdout.rsplit_once('\n').unwrap_or_else(|| panic!("{done:?}"));
+    (status.to_owned(), text.to_owned())
+}
+
+#[test]
+fn http2_is_limited_alike() {
+    let origin = Origin::start();
+    let edge = Config::routes(ROUTES_HTTP2).listener("h2c: true").origin(&origin).start();
+    let (status, text) = over_http2(&edge, "/small", Some(&"x".repeat(4000)));
+    assert_eq!(status, "2 413", "{text}");
+    assert!(text.contains("body_too_large"), "{text}");
+    assert_eq!(over_http2(&edge, "/small", Some("fits")).0, "2 200");
+    assert_eq!(over_http2(&edge, "/rate", None).0, "2 200");
+    assert_eq!(over_http2(&edge, "/rate", None).0, "2 429");
+    edge.wait_idle();
+    assert!(origin.requests_for("/small").iter().filter(|request| !request.complete).count() <= 1);
+    assert_eq!(origin.request_for("/rate").header("via"), Some("2.0 countersign"));
+}
+
+const ROUTES_HTTP2: &str = r#"
+    - { prefix: /small, upstream: "http://{origin}/small", auth: none, limits: { body: 1KiB } }
+    - { prefix: /rate, upstream: "http://{origin}/rate", auth: none, limits: { requests: 1/h, burst: 1 } }
+"#;

@@ -1,15 +1,14 @@
 //! With the programs that people use: nginx behind the edge, curl in front of it, and the `openai` and `anthropic` SDKs
 //! streaming through it.
 
-use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::Mutex;
 use std::time::Duration;
 
 use crate::support::leak::CANARY;
 use crate::support::nginx::Nginx;
 use crate::support::origin::After;
-use crate::support::process::{Finished, Process, run, run_within};
+use crate::support::process::{Finished, Process, run};
+use crate::support::python::{python, scripts};
 use crate::support::{Config, Edge, Gate, Origin, Request, eventually, eventually_within, gate, signature};
 
 // ---- nginx ----
@@ -153,35 +152,6 @@ fn curl_prints_events_as_they_come_and_fails_on_a_cut_response() {
 
 const KEY: &str = "c4n4ry-sdk-client-token-0123456789";
 
-fn sdk_directory() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/sdk")
-}
-
-/// The Python of a virtual environment with the pinned SDKs, kept under `target` between runs.
-fn python() -> PathBuf {
-    static MAKING: Mutex<()> = Mutex::new(());
-    let _guard = MAKING.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-    let requirements = sdk_directory().join("requirements.txt");
-    let pinned = std::fs::read_to_string(&requirements).expect("requirements.txt");
-    let name = format!("sdk-{}", &signature::digest(&[&pinned])[..16]);
-    let directory = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
-    let (python, complete) = (directory.join("bin/python"), directory.join("complete"));
-    if !complete.exists() {
-        let made = run_within(
-            Duration::from_secs(60),
-            Command::new("python3").args(["-m", "venv", "--clear"]).arg(&directory),
-        );
-        assert_eq!(made.code, Some(0), "no virtual environment; is python3-venv installed? {made:?}");
-        let mut pip = Command::new(&python);
-        pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--requirement"])
-            .arg(&requirements);
-        let installed = run_within(Duration::from_secs(300), &mut pip);
-        assert_eq!(installed.code, Some(0), "the pinned SDKs cannot be installed: {}", installed.stderr);
-        std::fs::write(&complete, "").expect("mark it complete");
-    }
-    python
-}
-
 /// An edge in front of a scripted model; both SDKs' calls stop at the gate after the first piece.
 fn model(path: &'static str, first: &'static str, rest: &'static str, gate: Gate) -> (Origin, Edge) {
     let origin = Origin::start();
@@ -213,9 +183,9 @@ fn model(path: &'static str, first: &'static str, rest: &'static str, gate: Gate
 }
 
 fn stream_with_sdk(script: &str, url: &str, key: &crate::support::wait::Key) -> String {
-    let script = sdk_directory().join(script);
+    let script = scripts("sdk").join(script);
     let process = Process::spawn(
-        Command::new(python()).arg(script).args([url, KEY]).env_remove("HTTP_PROXY").env("NO_PROXY", "*"),
+        Command::new(python("sdk")).arg(script).args([url, KEY]).env_remove("HTTP_PROXY").env("NO_PROXY", "*"),
     );
     eventually_within(Duration::from_secs(30), "the first piece, while the stream is open", || {
         assert!(process.ended().is_none(), "{}{}", process.stdout(), process.stderr());

@@ -18,6 +18,18 @@ pub enum Balance {
     Hash(HashOn),
 }
 
+impl Balance {
+    /// As it is written.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::RoundRobin => "round_robin",
+            Self::LeastRequests => "least_requests",
+            Self::RandomTwo => "random_two",
+            Self::Hash(_) => "hash",
+        }
+    }
+}
+
 /// What a consistent hash is over.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum HashOn {

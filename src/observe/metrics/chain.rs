@@ -40,6 +40,15 @@ impl<K, V> Chain<K, V> {
         }
     }
 
+    /// Every entry, in the order in which they came.
+    pub fn each(&self, mut see: impl FnMut(&K, &V)) {
+        let mut place = &self.head;
+        while let Some(link) = place.get() {
+            see(&link.key, &link.value);
+            place = &link.next;
+        }
+    }
+
     /// The value whose key `is` the one sought, if there is one.
     pub fn get(&self, is: impl Fn(&K) -> bool) -> Option<&V> {
         let mut place = &self.head;

@@ -112,7 +112,7 @@ impl Families {
             upstream_up: gauges(
                 r,
                 "upstream_up",
-                "Whether the last attempt at an endpoint got an answer; absent before the first.",
+                "Whether an endpoint may be chosen; without checks and ejection: whether the last attempt at it got an answer.",
                 &["upstream", "endpoint"],
             )?,
         })

@@ -10,8 +10,8 @@ mod series;
 mod tls;
 
 use std::collections::HashMap;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use parking_lot::{Mutex, RwLock};
@@ -28,6 +28,17 @@ pub use tls::CertificateEnd;
 /// What `build_info` says of Pingora; a test holds it to `Cargo.toml`.
 const PINGORA: &str = "0.9.1";
 
+/// Every endpoint there is: its upstream, its label, and whether it may be chosen (`None`: nobody judges that).
+pub type Judge = Box<dyn Fn() -> Vec<(Arc<str>, Arc<str>, Option<bool>)> + Send + Sync>;
+
+struct Judging(Judge);
+
+impl std::fmt::Debug for Judging {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Judging")
+    }
+}
+
 /// The registry of one running proxy.
 #[derive(Debug)]
 pub struct Metrics {
@@ -39,6 +50,7 @@ pub struct Metrics {
     live: Arc<Live>,
     gauges: LiveFamilies,
     tls: TlsFamilies,
+    judge: OnceLock<Judging>,
     /// Held while families change that only make sense together, and while they are read.
     consistent: Mutex<()>,
 }
@@ -64,6 +76,7 @@ impl Metrics {
             config: ConfigFamilies::register(&registry)?,
             gauges: LiveFamilies::register(&registry)?,
             tls: TlsFamilies::register(&registry)?,
+            judge: OnceLock::new(),
             consistent: Mutex::new(()),
             live,
             families,
@@ -151,11 +164,37 @@ impl Metrics {
         self.tls.ask(Box::new(source));
     }
 
+    /// Who knows which endpoints there are, and which may be chosen; asked at every reading.
+    pub fn judge_by(&self, judge: Judge) {
+        // A second one would have nothing else to say.
+        let _ = self.judge.set(Judging(judge));
+    }
+
+    /// What is up, as of now: endpoints that are gone are not shown.
+    fn read_endpoints(&self) {
+        let up = &self.families.upstream_up;
+        up.reset();
+        let Some(Judging(judge)) = self.judge.get() else {
+            for (name, series) in &*self.upstreams.read() {
+                series.each_endpoint(|endpoint, answered| {
+                    up.with_label_values(&[name, endpoint]).set(i64::from(answered));
+                });
+            }
+            return;
+        };
+        for (upstream, endpoint, judged) in judge() {
+            if let Some(is_up) = judged.or_else(|| self.endpoint_up(&upstream, &endpoint)) {
+                up.with_label_values(&[&*upstream, &*endpoint]).set(i64::from(is_up));
+            }
+        }
+    }
+
     /// The text format, version 0.0.4.
     pub fn render(&self) -> String {
         let _consistent = self.consistent.lock();
         self.gauges.read(&self.live);
         self.tls.read();
+        self.read_endpoints();
         let mut text = String::new();
         if let Err(error) = TextEncoder::new().encode_utf8(&self.registry.gather(), &mut text) {
             log::error!("metrics cannot be rendered: {error}");

@@ -1,9 +1,10 @@
 //! The handles of one route and of one upstream: label values resolved once, atomics afterwards.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use prometheus::{Histogram, IntCounter, IntGauge};
+use prometheus::{Histogram, IntCounter};
 
 use super::super::event::{End, RequestEnd};
 use super::chain::Chain;
@@ -116,11 +117,12 @@ pub struct UpstreamSeries {
     endpoints: Chain<Box<str>, EndpointSeries>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct EndpointSeries {
     /// By class: `1xx` … `5xx`, `error`.
     classes: Chain<&'static str, IntCounter>,
-    up: IntGauge,
+    /// Whether the last attempt got an answer.
+    answered: AtomicBool,
 }
 
 impl UpstreamSeries {
@@ -156,26 +158,27 @@ impl UpstreamSeries {
 
     /// An endpoint answered, or failed to (`None`).
     pub fn request(&self, endpoint: &str, status: Option<u16>) {
-        let series = self.endpoints.entry(|known| **known == *endpoint, || (endpoint.into(), self.endpoint(endpoint)));
+        let series =
+            self.endpoints.entry(|known| **known == *endpoint, || (endpoint.into(), EndpointSeries::default()));
         let class = class_label(status);
         let labels = [&*self.name, endpoint, class];
         let make = || (class, self.families.upstream_requests.with_label_values(&labels));
         series.classes.entry(|known| *known == class, make).inc();
         // Written only when it changes: otherwise every request of every thread would fight for the cache line.
-        let up = i64::from(status.is_some());
-        if series.up.get() != up {
-            series.up.set(up);
+        let answered = status.is_some();
+        if series.answered.load(Ordering::Relaxed) != answered {
+            series.answered.store(answered, Ordering::Relaxed);
         }
     }
 
     /// Whether the last attempt at an endpoint got an answer; `None` before the first.
     pub fn endpoint_up(&self, endpoint: &str) -> Option<bool> {
-        self.endpoints.get(|known| **known == *endpoint).map(|series| series.up.get() == 1)
+        self.endpoints.get(|known| **known == *endpoint).map(|series| series.answered.load(Ordering::Relaxed))
     }
 
-    fn endpoint(&self, endpoint: &str) -> EndpointSeries {
-        let up = self.families.upstream_up.with_label_values(&[&*self.name, endpoint]);
-        EndpointSeries { classes: Chain::default(), up }
+    /// The same for all endpoints that were tried.
+    pub(super) fn each_endpoint(&self, mut see: impl FnMut(&str, bool)) {
+        self.endpoints.each(|endpoint, series| see(endpoint, series.answered.load(Ordering::Relaxed)));
     }
 }
 

@@ -46,8 +46,8 @@ pub struct Asked {
 /// What the request gets.
 #[derive(Debug)]
 pub enum Prepared {
-    /// This head, and the first bytes of its body with the rest.
-    Answer(Box<ResponseHeader>, Option<(Bytes, Source)>),
+    /// This head, and where its body is read from.
+    Answer(Box<ResponseHeader>, Option<Source>),
     /// The same address with a slash.
     AddSlash,
     /// 412.
@@ -88,18 +88,23 @@ impl Asked {
 
     fn whole(&self, found: Found) -> Result<Prepared> {
         let mut head = self.head(StatusCode::OK, &found)?;
-        let coding = compress::relabel(&mut head, &self.accepted)?;
+        let coding = self.relabel(&mut head)?;
         if self.is_head {
             return Ok(Prepared::Answer(Box::new(head), None));
         }
         let encoder = coding.map(compress::encoder).transpose()?;
-        Ok(begun(head, Source::whole(found.file, found.length, encoder)))
+        Ok(Prepared::Answer(Box::new(head), Some(Source::whole(found.file, found.length, encoder))))
+    }
+
+    /// Compressed on the way, if the route has it, it suits, and the client takes one of the codings.
+    fn relabel(&self, head: &mut ResponseHeader) -> Result<Option<Coding>> {
+        if self.route.compress.is_some() { compress::relabel(head, &self.accepted) } else { Ok(None) }
     }
 
     /// What the whole answer would say of itself, without what describes a body (RFC 9110 §15.4.5).
     fn not_modified(&self, found: &Found) -> Result<Prepared> {
         let mut head = self.head(StatusCode::OK, found)?;
-        compress::relabel(&mut head, &self.accepted)?;
+        self.relabel(&mut head)?;
         head.set_status(StatusCode::NOT_MODIFIED)?;
         let body = [header::CONTENT_TYPE, header::CONTENT_LENGTH, header::CONTENT_ENCODING, header::ACCEPT_RANGES];
         body.iter().for_each(|name| _ = head.remove_header(name));
@@ -111,14 +116,14 @@ impl Asked {
         if let [part] = parts.as_slice() {
             head.insert_header(header::CONTENT_RANGE, content_range(part, found.length))?;
             head.insert_header(header::CONTENT_LENGTH, part.end - part.start)?;
-            return Ok(begun(head, Source::part(found.file, part.clone())));
+            return Ok(Prepared::Answer(Box::new(head), Some(Source::part(found.file, part.clone()))));
         }
         let kind = head.headers.get(header::CONTENT_TYPE).cloned();
         let several = Several::of(parts, kind.as_ref(), found.length);
         head.insert_header(header::CONTENT_TYPE, several.kind())?;
         head.insert_header(header::CONTENT_LENGTH, several.length())?;
         let Several { parts, end, .. } = several;
-        Ok(begun(head, Source::parts(found.file, parts, end)))
+        Ok(Prepared::Answer(Box::new(head), Some(Source::parts(found.file, parts, end))))
     }
 
     /// Of the file as it lies there, with the route's edits.
@@ -138,15 +143,6 @@ impl Asked {
             compress::vary(&mut head)?;
         }
         Ok(head)
-    }
-}
-
-/// With the first bytes, so that a small file takes one trip to the disk.
-fn begun(head: ResponseHeader, mut source: Source) -> Prepared {
-    let first = if source.is_done() { Ok(Bytes::new()) } else { source.next() };
-    match first {
-        Ok(first) => Prepared::Answer(Box::new(head), Some((first, source))),
-        Err(error) => Prepared::Missing(Missing::Failed(error)),
     }
 }
 

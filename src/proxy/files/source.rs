@@ -5,17 +5,16 @@
 
 use std::collections::VecDeque;
 use std::fs::File;
-use std::io;
+use std::io::{self, IoSliceMut};
 use std::ops::Range;
 
-use bytes::Bytes;
-use rustix::buffer::spare_capacity;
-use rustix::io::{Errno, pread};
+use bytes::{Bytes, BytesMut};
+use rustix::io::{Errno, ReadWriteFlags, preadv2};
 
 use crate::proxy::encoder::Encoder;
 
 /// The most that is read at once.
-pub const PIECE: u64 = 128 * 1024;
+pub const PIECE: u64 = 64 * 1024;
 
 /// What is still to be sent.
 #[derive(Debug)]
@@ -29,6 +28,24 @@ pub struct Source {
 enum Part {
     Text(Bytes),
     Span(Range<u64>),
+}
+
+/// Whether reading may take its time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Patience {
+    /// It may wait for the disk, and compress.
+    Blocking,
+    /// Only what is in memory.
+    AtHand,
+}
+
+/// What reading comes to.
+#[derive(Debug)]
+pub enum Next {
+    /// The next bytes; empty at the end only.
+    Piece(Bytes),
+    /// It would take its time; the room is given back.
+    NotAtHand(BytesMut),
 }
 
 impl Source {
@@ -54,47 +71,77 @@ impl Source {
         self.left.is_empty() && self.encoder.is_none()
     }
 
-    /// The next bytes; empty at the end only. Blocks on the disk.
+    /// The next bytes, in `room` where that is of use.
     ///
     /// # Errors
     /// The disk's; `UnexpectedEof` when the file has become shorter.
-    pub fn next(&mut self) -> io::Result<Bytes> {
+    pub fn next(&mut self, room: BytesMut, patience: Patience) -> io::Result<Next> {
+        match (self.encoder.take(), patience) {
+            (None, _) => self.piece(room, patience),
+            (Some(encoder), Patience::AtHand) => {
+                self.encoder = Some(encoder);
+                Ok(Next::NotAtHand(room))
+            }
+            (Some(encoder), Patience::Blocking) => self.compressed(encoder),
+        }
+    }
+
+    fn compressed(&mut self, mut encoder: Encoder) -> io::Result<Next> {
         loop {
-            let piece = match self.left.pop_front() {
-                Some(Part::Text(text)) => text,
-                Some(Part::Span(span)) => self.read(span)?,
-                None => return self.encoder.take().map_or_else(|| Ok(Bytes::new()), Encoder::finish),
-            };
-            let out = match &mut self.encoder {
-                Some(encoder) => encoder.absorb(&piece)?,
-                None => piece,
-            };
-            if !out.is_empty() {
-                return Ok(out);
+            match self.piece(BytesMut::new(), Patience::Blocking)? {
+                Next::Piece(piece) if !piece.is_empty() => {
+                    let out = encoder.absorb(&piece)?;
+                    if !out.is_empty() {
+                        self.encoder = Some(encoder);
+                        return Ok(Next::Piece(out));
+                    }
+                }
+                _ => return encoder.finish().map(Next::Piece),
             }
         }
     }
 
+    fn piece(&mut self, room: BytesMut, patience: Patience) -> io::Result<Next> {
+        match self.left.pop_front() {
+            Some(Part::Text(text)) => Ok(Next::Piece(text)),
+            Some(Part::Span(span)) => self.span(span, room, patience),
+            None => Ok(Next::Piece(Bytes::new())),
+        }
+    }
+
     /// The beginning of a span; what is left of it is put back.
-    fn read(&mut self, span: Range<u64>) -> io::Result<Bytes> {
-        let wanted = usize::try_from((span.end - span.start).min(PIECE)).unwrap_or(0);
-        let mut piece = Vec::with_capacity(wanted);
-        let count = loop {
-            match pread(&self.file, spare_capacity(&mut piece), span.start) {
-                Err(Errno::INTR) => {}
-                other => break other?,
-            }
+    fn span(&mut self, span: Range<u64>, mut room: BytesMut, patience: Patience) -> io::Result<Next> {
+        room.resize(usize::try_from((span.end - span.start).min(PIECE)).unwrap_or(0), 0);
+        let Some(count) = read(&self.file, &mut room, span.start, patience)? else {
+            self.left.push_front(Part::Span(span));
+            return Ok(Next::NotAtHand(room));
         };
-        // A vector may have more room than was asked for.
-        piece.truncate(wanted);
         if count == 0 {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
-        let end = span.start + u64::try_from(piece.len()).unwrap_or(0);
+        room.truncate(count);
+        let end = span.start + u64::try_from(count).unwrap_or(0);
         if end < span.end {
             self.left.push_front(Part::Span(end..span.end));
         }
-        Ok(Bytes::from(piece))
+        Ok(Next::Piece(room.freeze()))
+    }
+}
+
+/// How many bytes were read; `None`: they are not at hand.
+fn read(file: &File, room: &mut [u8], at: u64, patience: Patience) -> io::Result<Option<usize>> {
+    let flags = match patience {
+        Patience::Blocking => ReadWriteFlags::empty(),
+        Patience::AtHand => ReadWriteFlags::NOWAIT,
+    };
+    loop {
+        match preadv2(file, &mut [IoSliceMut::new(room)], at, flags) {
+            Ok(count) => return Ok(Some(count)),
+            Err(Errno::INTR) => {}
+            // Not in memory, or a file system that can't tell.
+            Err(_) if patience == Patience::AtHand => return Ok(None),
+            Err(error) => return Err(error.into()),
+        }
     }
 }
 
@@ -113,12 +160,38 @@ mod tests {
     fn all(mut source: Source) -> io::Result<Vec<u8>> {
         let mut bytes = Vec::new();
         while !source.is_done() {
-            let piece = source.next()?;
+            let Next::Piece(piece) = source.next(BytesMut::new(), Patience::Blocking)? else { panic!("it may block") };
             assert!(piece.len() as u64 <= PIECE, "{} bytes at once", piece.len());
             bytes.extend_from_slice(&piece);
         }
-        assert!(source.next()?.is_empty());
+        assert!(matches!(source.next(BytesMut::new(), Patience::Blocking)?, Next::Piece(end) if end.is_empty()));
         Ok(bytes)
+    }
+
+    fn piece(source: &mut Source, patience: Patience) -> io::Result<Option<Bytes>> {
+        Ok(match source.next(BytesMut::from(&b"old bytes in the room"[..]), patience)? {
+            Next::Piece(piece) => Some(piece),
+            Next::NotAtHand(_) => None,
+        })
+    }
+
+    #[test]
+    fn what_is_in_memory_is_at_hand_and_compressing_never_is() {
+        let content = b"0123456789".repeat(20_000);
+        let file = file(&content);
+        let mut source = Source::whole(file.try_clone().unwrap(), content.len() as u64, None);
+        let mut bytes = Vec::new();
+        while !source.is_done() {
+            // A file system that can't tell is asked to block, as the caller does.
+            let piece_at_hand = piece(&mut source, Patience::AtHand).unwrap();
+            let next = piece_at_hand.or_else(|| piece(&mut source, Patience::Blocking).unwrap());
+            bytes.extend_from_slice(&next.unwrap());
+        }
+        assert!(bytes == content);
+        let mut source = Source::whole(file, 10, Some(Encoder::new(Coding::Br).unwrap()));
+        assert!(piece(&mut source, Patience::AtHand).unwrap().is_none());
+        assert!(!source.is_done(), "nothing is lost by asking");
+        assert!(!piece(&mut source, Patience::Blocking).unwrap().unwrap().is_empty());
     }
 
     #[test]
@@ -141,8 +214,8 @@ mod tests {
     fn a_file_that_shrinks_is_an_error_and_one_that_grows_is_not_noticed() {
         let shrunk = file(b"0123456789");
         let mut source = Source::whole(shrunk.try_clone().unwrap(), 2 * PIECE, None);
-        assert_eq!(source.next().unwrap(), "0123456789");
-        assert_eq!(source.next().unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
+        assert_eq!(piece(&mut source, Patience::Blocking).unwrap().unwrap(), "0123456789");
+        assert_eq!(piece(&mut source, Patience::Blocking).unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
         let encoder = Encoder::new(Coding::Gzip).unwrap();
         assert!(all(Source::whole(shrunk.try_clone().unwrap(), 11, Some(encoder))).is_err());
         assert_eq!(all(Source::whole(shrunk, 4, None)).unwrap(), b"0123");

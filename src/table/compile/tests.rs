@@ -484,7 +484,7 @@ fn limits_remember_over_a_reload() {
         limited.limits = Some(limits());
         model(vec![project("demo", &[], vec![limited])])
     };
-    let caller = crate::policy::limit::Caller { client: None, address: "192.0.2.1".parse().unwrap() };
+    let caller = crate::policy::limit::Caller { client: None, user: "", address: "192.0.2.1".parse().unwrap() };
     let first = table(world());
     let take = |table: &crate::table::Table| table.routes[0].limits.as_ref().unwrap().take(caller, 1);
     drop(take(&first).unwrap());

@@ -129,15 +129,17 @@ fn unusable(files: &CertificateFiles, error: &ReadError) -> Diagnostic {
 }
 
 fn validity(files: &CertificateFiles, held: &Held, now: UnixMillis) -> Option<Diagnostic> {
-    let (code, what) = if held.loaded.not_after <= now {
-        ("tls_certificate_expired", "has expired")
+    let (at, cert) = (files.cert.at, files.cert.display());
+    let warning = if held.loaded.not_after <= now {
+        let message = format!("the certificate in {cert} has expired: clients will refuse it");
+        Diagnostic::warning("tls_certificate_expired", at, message)
     } else if held.loaded.not_before > now {
-        ("tls_certificate_not_yet_valid", "is not valid yet")
+        let message = format!("the certificate in {cert} is not valid yet: clients will refuse it");
+        Diagnostic::warning("tls_certificate_not_yet_valid", at, message)
     } else {
         return None;
     };
-    let message = format!("the certificate in {} {what}: clients will refuse it", files.cert.display());
-    Some(Diagnostic::warning(code, files.cert.at, message).hint("renew it; the new files are picked up by themselves"))
+    Some(warning.hint("renew it; the new files are picked up by themselves"))
 }
 
 fn open_to_others(at: Pos, path: &Path) -> Diagnostic {

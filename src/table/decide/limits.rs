@@ -17,7 +17,7 @@ impl Admitted {
     pub fn take(&self, now: Nanos) -> Result<Option<Permit>, Refusal> {
         let Some(limits) = &self.route.limits else { return Ok(None) };
         let client = self.client.as_ref().map(|client| &*client.name);
-        limits.take(Caller { client, address: self.client_ip }, now).map_err(too_many)
+        limits.take(Caller { client, user: &self.identity.user, address: self.client_ip }, now).map_err(too_many)
     }
 
     /// How many bytes its body may have; `None`: any number.

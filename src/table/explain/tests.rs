@@ -326,3 +326,28 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_group_says_how_its_requests_are_shared_and_a_hash_whom_it_chooses() {
+    let mut model = model(vec![project("demo", &[], vec![route("/a", "users")])]);
+    let endpoints = [("u1.example.com", 80, 2), ("u2.example.com", 80, 1)];
+    let balance = model::Balance::Hash(model::HashOn::Path);
+    model.upstreams = vec![model::Group { balance, ..group("users", Scheme::Http, &endpoints) }];
+    let table = table(model);
+    let ask = |path: &str| {
+        let answer =
+            explain(&table, &question(&format!("http://demo.example.com{path}")), NOW).expect("a good question");
+        let verdict = answer.verdicts.last().cloned().expect("a verdict");
+        (answer.upstream_url.unwrap_or_default(), verdict.policy, verdict.detail)
+    };
+    let mut chosen = std::collections::BTreeSet::new();
+    for path in ["/a/1", "/a/2", "/a/3", "/a/4", "/a/5", "/a/6"] {
+        let (url, policy, detail) = ask(path);
+        let host = url.split('/').nth(2).unwrap_or_default().to_owned();
+        let expected =
+            format!("hash over u1.example.com:80 (weight 2), u2.example.com:80; this request goes to {host}:80");
+        assert_eq!((policy, detail), ("upstream", expected));
+        chosen.insert(host);
+    }
+    assert_eq!(chosen.len(), 2, "six paths at one of two endpoints");
+}

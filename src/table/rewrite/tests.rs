@@ -19,7 +19,7 @@ fn planned(table: &Table, request: &Request) -> Plan {
     let (decision, canonical) = table.decide(&request.view(), NOW, &mut NoTrace);
     let Decision::Admit(admitted) = decision else { panic!("it should be admitted: {decision:?}") };
     let Action::Forward(forward) = &admitted.route.action else { panic!("it should be forwarded") };
-    let endpoint = &forward.upstream.endpoints[0];
+    let endpoint = forward.upstream.choose(&ANY).unwrap();
     plan(table, &admitted, &request.view(), &canonical.unwrap(), endpoint, NOW, "request-1")
 }
 
@@ -316,7 +316,7 @@ const PARENT: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
 fn planned_as(table: &Table, request: &Request, id: &str) -> Plan {
     let (decision, canonical) = table.decide(&request.view(), NOW, &mut NoTrace);
     let Decision::Admit(admitted) = decision else { panic!("it should be admitted: {decision:?}") };
-    let endpoint = &admitted.route.forward().unwrap().upstream.endpoints[0];
+    let endpoint = admitted.route.forward().unwrap().upstream.choose(&ANY).unwrap();
     let ids = super::Ids { request: id, new_trace: RANDOM };
     plan(table, &admitted, &request.view(), &canonical.unwrap(), endpoint, NOW, ids)
 }

@@ -70,7 +70,8 @@ impl Fitness {
     fn fail(&self, eject: &Eject, began: UnixMillis, now: UnixMillis) -> bool {
         let mut failures = self.failures.lock();
         // What was under way when it was ejected has been paid for.
-        if began <= self.ejected_at.load(Ordering::Acquire) && now >= began {
+        let ejected_at = self.ejected_at.load(Ordering::Acquire);
+        if began <= ejected_at && ejected_at <= now {
             return false;
         }
         let tried_while_ejected = self.ejected_since(eject, now).is_some();
@@ -97,6 +98,17 @@ impl Upstream {
             Some(_) => Standing::Ejected,
             None => Standing::Up,
         }
+    }
+
+    /// Whether checks or failures decide who may be chosen.
+    pub fn is_judged(&self) -> bool {
+        self.health.is_some() || self.eject.is_some()
+    }
+
+    /// Until when an ejected endpoint rests.
+    pub fn rests_until(&self, endpoint: &Endpoint, now: UnixMillis) -> Option<UnixMillis> {
+        let since = self.ejected_since(endpoint, now)?;
+        Some(since.saturating_add(millis(self.eject?.rest)))
     }
 
     /// Notes that an attempt at this endpoint, begun then, failed; answers whether it is ejected because of it.

@@ -1,16 +1,20 @@
 //! A name server of the tests' own on 127.0.0.1, so that no test asks the world.
 
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 /// Answers A queries for the names it knows and NXDOMAIN for all others.
 pub struct Dns {
     pub address: SocketAddr,
     pub queries: Arc<AtomicUsize>,
+    names: Arc<Mutex<Names>>,
+    silent: Arc<AtomicBool>,
     stop: Arc<AtomicBool>,
 }
+
+type Names = Vec<(&'static str, Ipv4Addr)>;
 
 impl Dns {
     /// Knows these names; one that occurs twice has two addresses.
@@ -20,16 +24,35 @@ impl Dns {
         socket.set_read_timeout(Some(Duration::from_millis(200))).expect("a timeout");
         let (stop, queries) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
         let (stopped, counted) = (Arc::clone(&stop), Arc::clone(&queries));
+        let (names, silent) = (Arc::new(Mutex::new(names.to_vec())), Arc::new(AtomicBool::new(false)));
+        let (known, quiet) = (Arc::clone(&names), Arc::clone(&silent));
         std::thread::spawn(move || {
             let mut packet = [0u8; 1500];
             while !stopped.load(Ordering::SeqCst) {
                 if let Ok((count, from)) = socket.recv_from(&mut packet) {
                     counted.fetch_add(1, Ordering::SeqCst);
-                    let _ = socket.send_to(&answer(&packet[..count], names), from);
+                    if !quiet.load(Ordering::SeqCst) {
+                        let _ = socket.send_to(&answer(&packet[..count], &known.lock().unwrap()), from);
+                    }
                 }
             }
         });
-        Self { address, queries, stop }
+        Self { address, queries, names, silent, stop }
+    }
+
+    /// From now on these are the names.
+    pub fn set(&self, names: &[(&'static str, Ipv4Addr)]) {
+        *self.names.lock().unwrap() = names.to_vec();
+    }
+
+    /// From now on it hears and says nothing.
+    pub fn silence(&self) {
+        self.silent.store(true, Ordering::SeqCst);
+    }
+
+    /// How many queries it has heard.
+    pub fn heard(&self) -> usize {
+        self.queries.load(Ordering::SeqCst)
     }
 }
 

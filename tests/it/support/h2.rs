@@ -276,7 +276,13 @@ impl H2 {
         match frame.kind {
             HEADERS | CONTINUATION => self.note_block(&frame),
             DATA => self.note_data(&frame),
-            RST_STREAM => self.entry(frame.stream).end = Some(End::Reset(code(&frame.payload))),
+            RST_STREAM => {
+                // Behind a whole answer it only says that the rest of the request is not wanted (RFC 9113 §8.1).
+                let end = &mut self.entry(frame.stream).end;
+                if *end != Some(End::Clean) || code(&frame.payload) != NO_ERROR {
+                    *end = Some(End::Reset(code(&frame.payload)));
+                }
+            }
             GOAWAY => self.ended = Some(End::Away(code(&frame.payload[4..]))),
             SETTINGS | PING if self.polite && frame.flags & ACK == 0 => {
                 let payload = if frame.kind == PING { frame.payload.clone() } else { Vec::new() };

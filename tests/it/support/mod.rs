@@ -18,6 +18,7 @@ pub mod metrics;
 pub mod nginx;
 pub mod origin;
 pub mod process;
+pub mod python;
 pub mod shared;
 pub mod signature;
 pub mod tls;

@@ -25,9 +25,13 @@ impl Nginx {
 
     /// The same with parameters of `listen` (`ssl`).
     pub fn start_on(listen: &str, server: &str) -> Self {
+        Self::start_at(free_address(), listen, server)
+    }
+
+    /// The same at this address.
+    pub fn start_at(address: SocketAddr, listen: &str, server: &str) -> Self {
         assert!(Path::new(BINARY).exists(), "nginx is missing: apt-get install nginx-light");
         let directory = tempfile::Builder::new().prefix("countersign-nginx-").tempdir().expect("a directory");
-        let address = free_address();
         let dir = directory.path().display().to_string();
         let text = TEMPLATE.replace("{server}", server).replace("{address}", &format!("{address} {listen}"));
         let file = directory.path().join("nginx.conf");

@@ -73,7 +73,12 @@ struct State {
 impl Origin {
     /// Answers everything with 200 and `ok` until a script says otherwise.
     pub fn start() -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").expect("bind an origin");
+        Self::start_at("127.0.0.1:0")
+    }
+
+    /// The same at this address.
+    pub fn start_at(address: &str) -> Self {
+        let listener = TcpListener::bind(address).expect("bind an origin");
         let address = listener.local_addr().expect("an address");
         let state = Arc::new(State::default());
         let shared = Arc::clone(&state);
@@ -84,6 +89,11 @@ impl Origin {
     /// `127.0.0.1:port`
     pub fn authority(&self) -> String {
         self.address.to_string()
+    }
+
+    /// Its port.
+    pub fn port(&self) -> u16 {
+        self.address.port()
     }
 
     /// The script for requests whose target begins with that; the longest such wins.
