@@ -217,6 +217,8 @@ fn config(
         }
     };
     let mut config = builder.with_cert_resolver(Arc::clone(chooser) as Arc<_>);
+    // Every suite is a good one; testssl.sh wants the server to choose all the same.
+    config.ignore_client_order = true;
     config.ticketer = Arc::clone(&resumption.ticketer);
     config.session_storage = Arc::clone(&resumption.cache);
     let protocols: &[&[u8]] = if terms.http2 { &[b"h2", b"http/1.1"] } else { &[b"http/1.1"] };

@@ -10,7 +10,6 @@ use std::path::PathBuf;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use countersign::config::load_text;
 use file::Recipe;
 use peers::{Bench, Front};
 
@@ -35,19 +34,8 @@ fn chosen() -> Vec<Recipe> {
     recipes().into_iter().filter(|recipe| recipe.name.contains(&wanted)).collect()
 }
 
-/// Whether a recipe asks for nothing but what this version does not have yet. It is tried as soon as the keys are accepted.
-fn waits(recipe: &Recipe) -> bool {
-    let loading = load_text(&recipe.name, &recipe.yaml, &directory(), &|_| None);
-    let mut errors = loading.diagnostics.iter().filter(|diagnostic| diagnostic.is_error()).peekable();
-    errors.peek().is_some() && errors.all(|error| error.code == "not_available_yet")
-}
-
 /// What is wrong with a recipe; `None`: nothing.
 fn judge(recipe: &Recipe) -> Option<String> {
-    if waits(recipe) {
-        println!("{}: waits for a key that is not available yet", recipe.name);
-        return None;
-    }
     let bench = Bench::set_up(recipe);
     let nginx = bench.observe(Front::Nginx, recipe);
     let countersign = bench.observe(Front::Countersign, recipe);

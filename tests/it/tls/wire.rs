@@ -127,18 +127,49 @@ fn many_requests_share_a_connection_and_pipelined_ones_are_answered_in_order() {
 
 #[test]
 fn an_idle_connection_stays_small() {
-    let origin = Origin::start();
-    let edge = Config::routes(ROUTES).origin(&origin).secured().start();
+    let (origin, authority) = (Origin::start(), Authority::default());
+    let pem = authority.server(&["a.test"]);
+    let keys = "idle_timeout: 5m, http2: false, tls: { CERTIFICATES }";
+    let edge = edge_with(&origin, &[("edge", &pem)], keys, TlsClient::trusting(&authority));
     let open = |count: usize| -> Vec<Wire> {
-        let mut wires: Vec<Wire> = (0..count).map(|_| edge.connect_secured()).collect();
-        wires.iter_mut().for_each(|wire| assert_eq!(get(wire, "/x").status, 200));
-        wires
+        let one = |_| {
+            let mut wire = edge.connect_secured();
+            assert_eq!(get(&mut wire, "/x").status, 200);
+            wire
+        };
+        (0..count).map(one).collect()
     };
     let _warm = open(50);
     let before = edge.process.resident();
-    let idle = open(300);
+    let _idle = open(300);
     let each = edge.process.resident().saturating_sub(before) / 300;
     println!("an idle TLS connection: {each} bytes");
     assert!(each < 32 * 1024, "{each} bytes for an idle TLS connection");
-    drop(idle);
+}
+
+#[test]
+fn http2_is_agreed_upon_and_carries_large_bodies_both_ways() {
+    let (origin, authority) = (Origin::start(), Authority::default());
+    let pem = authority.server(&["demo.test"]);
+    let large: Vec<u8> = (0..10u32 << 20).map(|n| (n.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
+    let answer = large.clone();
+    origin.on("/large", move |exchange| {
+        let mut received = Vec::new();
+        exchange.stream_body(&mut |bytes| received.extend_from_slice(bytes)).expect("the whole body");
+        let same = received == answer;
+        exchange.send(format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\nx-same: {same}\r\n\r\n", answer.len()));
+        exchange.send(&answer);
+        After::Keep
+    });
+    let edge = edge_with(&origin, &[("edge", &pem)], "tls: { CERTIFICATES }", TlsClient::curious());
+    let (sent, received) = (edge.directory().join("sent"), edge.directory().join("received").display().to_string());
+    std::fs::write(&sent, &large).expect("write the body");
+    let body = format!("@{}", sent.display());
+    let asks =
+        ["--http2", "--data-binary", &body, "--output", &received, "--write-out", "%{http_version} %header{x-same}"];
+    let finished = curl(&edge, &authority, &asks, "/large");
+    assert_eq!((finished.code, finished.stdout.as_str()), (Some(0), "2 true"), "{finished:?}");
+    assert!(std::fs::read(&received).expect("the answer") == large, "the answer differs");
+    assert_eq!(edge.logged("/large")["protocol"], "HTTP/2.0");
+    assert_eq!(origin.request_for("/large").header("x-forwarded-proto"), Some("https"));
 }

@@ -180,6 +180,7 @@ fn what_an_edit_takes_away_is_carried_on_until_the_restart() {
 fn a_proxy_protocol_that_nobody_is_believed_with_is_mentioned() {
     let mut model = model(vec![project("demo", &["demo.test"], Vec::new())]);
     model.listeners[0].proxy_protocol = true;
+    model.server.trusted_proxies.clear();
     assert_eq!(warning_codes(model.clone()), ["proxy_protocol_without_trust"]);
     model.server.trusted_proxies = vec!["10.0.0.0/8".parse().unwrap()];
     assert_eq!(warning_codes(model), Vec::<&str>::new());
