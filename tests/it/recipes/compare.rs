@@ -138,7 +138,7 @@ fn text(body: &[u8]) -> String {
     let text = String::from_utf8_lossy(body).trim_end().replace('\n', "\\n");
     match text.len() {
         0 => "none".to_owned(),
-        ..=200 => text,
+        1..=200 => text,
         length => format!("{length} bytes"),
     }
 }
