@@ -5,8 +5,8 @@
 //! | floor | modules | what it may know |
 //! | --- | --- | --- |
 //! | words | [`id`], [`clock`], [`secret`], [`private`], [`diagnostic`], [`mod@exit`], [`follow`], [`observe`] | nothing above |
-//! | mechanisms | [`config`], [`policy`], [`tls`] | words; never each other |
-//! | snapshot | [`table`] | config, policy, tls |
+//! | mechanisms | [`config`], [`policy`], [`tls`], [`users`] | words; never each other |
+//! | snapshot | [`table`] | config, policy, tls, users |
 //! | services | [`reload`], [`proxy`] | table; never each other, and `proxy` never `config` |
 //! | control plane | [`admin`] | everything below but `proxy` |
 //! | composition | [`server`] | everything: the only place that sees every module |
@@ -34,3 +34,4 @@ pub mod secret;
 pub mod server;
 pub mod table;
 pub mod tls;
+pub mod users;

@@ -15,18 +15,18 @@ pub struct Problem {
     /// Its stable name.
     pub code: &'static str,
     message: String,
-    header: Option<(HeaderName, HeaderValue)>,
+    headers: Vec<(HeaderName, HeaderValue)>,
 }
 
 impl Problem {
     /// With a message for people.
     pub fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
-        Self { status, code, message: message.into(), header: None }
+        Self { status, code, message: message.into(), headers: Vec::new() }
     }
 
     /// Adds a header (`retry-after`, `www-authenticate`).
     pub fn with(mut self, name: HeaderName, value: impl Into<HeaderValue>) -> Self {
-        self.header = Some((name, value.into()));
+        self.headers.push((name, value.into()));
         self
     }
 }
@@ -36,8 +36,8 @@ impl IntoResponse for Problem {
         let id = RequestId::fresh();
         let error = json!({ "code": self.code, "message": self.message, "request_id": id.as_str() });
         let mut response = document(self.status, &json!({ "error": error }));
-        if let Some((name, value)) = self.header {
-            response.headers_mut().insert(name, value);
+        for (name, value) in self.headers {
+            response.headers_mut().append(name, value);
         }
         response
     }

@@ -4,7 +4,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, Method, StatusCode, header};
@@ -12,9 +12,10 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use ipnet::IpNet;
 
-use crate::table::Admin;
+use crate::table::{Admin, MetricsAuth};
 
 use super::answer::{Problem, harden};
+use super::login::{self, Shown};
 use super::{LOG, Shared};
 
 /// The longest that a request may take, its body included.
@@ -31,7 +32,13 @@ pub struct Peer(pub SocketAddr);
 pub async fn pass(State(shared): State<Arc<Shared>>, request: Request, next: Next) -> Response {
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
     let peer = request.extensions().get::<Peer>().copied();
-    let mut response = match admit(&shared, &request, peer) {
+    let shown = Shown::of(request.headers());
+    let admitted = match admit(&shared, &request, peer) {
+        Ok(Some(peer)) => login::check(&shared, shown, peer).await,
+        Ok(None) => Ok(()),
+        Err(problem) => Err(problem),
+    };
+    let mut response = match admitted {
         Err(problem) => problem.into_response(),
         Ok(()) => match tokio::time::timeout(REQUEST_TIMEOUT, next.run(request)).await {
             Ok(response) => response,
@@ -49,22 +56,21 @@ fn timed_out() -> Problem {
     Problem::new(StatusCode::SERVICE_UNAVAILABLE, "timeout", "the request took too long; what it began may go on")
 }
 
-fn admit(shared: &Shared, request: &Request, peer: Option<Peer>) -> Result<(), Problem> {
+/// `Some`: whoever it is at that address still has to log in.
+fn admit(shared: &Shared, request: &Request, peer: Option<Peer>) -> Result<Option<IpAddr>, Problem> {
     let table = shared.parts.reloader.current();
     // Without an address there is nobody to trust; every connection has one.
     let Some(Peer(peer)) = peer else { return Err(not_allowed()) };
     let needs = Needs::of(request.uri().path(), peer.ip(), &table.admin);
-    if needs != Needs::Nothing && !contains(&table.admin.allow, peer.ip()) {
+    if needs.address && !contains(&table.admin.allow, peer.ip()) {
         return Err(not_allowed());
     }
     check_host(request.headers(), shared.address, &table.admin.hosts)?;
     if !request.method().is_safe() {
         check_origin(request.method(), request.headers())?;
     }
-    if needs == Needs::Token {
-        check_token(shared, request.headers(), peer.ip())?;
-    }
-    check_length(request.headers())
+    check_length(request.headers())?;
+    Ok(needs.login.then_some(peer.ip()))
 }
 
 /// A body that announces its size need not be waited for.
@@ -80,21 +86,21 @@ pub fn too_large() -> Problem {
 
 /// What a request must have beside a name that is ours.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Needs {
-    /// Metrics, for those in `metrics.allow`.
-    Nothing,
+struct Needs {
     /// An address in `allow`.
-    Address,
-    /// The same, and the token.
-    Token,
+    address: bool,
+    /// The token, or a user's password.
+    login: bool,
 }
 
 impl Needs {
     fn of(path: &str, peer: IpAddr, admin: &Admin) -> Self {
         match path {
-            "/livez" | "/readyz" => Self::Address,
-            "/metrics" if contains(&admin.metrics_allow, peer) => Self::Nothing,
-            _ => Self::Token,
+            "/livez" | "/readyz" => Self { address: true, login: false },
+            "/metrics" if contains(&admin.metrics_allow, peer) => {
+                Self { address: false, login: admin.metrics_auth == MetricsAuth::Required }
+            }
+            _ => Self { address: true, login: true },
         }
     }
 }
@@ -175,39 +181,6 @@ fn check_origin(method: &Method, headers: &HeaderMap) -> Result<(), Problem> {
     Err(Problem::new(StatusCode::FORBIDDEN, "cross_site", message))
 }
 
-fn check_token(shared: &Shared, headers: &HeaderMap, peer: IpAddr) -> Result<(), Problem> {
-    let now = Instant::now();
-    let Some(presented) = bearer(headers) else {
-        let message = "authorization: Bearer with the contents of admin.token in admin.state_dir is needed";
-        return Err(unauthorized("authentication_required", message));
-    };
-    // Not even looked at: otherwise waiting would slow nobody down.
-    if let Some(wait) = shared.guesses.wait(peer, now) {
-        let message = "too many wrong tokens from this address";
-        let problem = Problem::new(StatusCode::TOO_MANY_REQUESTS, "too_many_attempts", message);
-        return Err(problem.with(header::RETRY_AFTER, wait.as_secs() + 1));
-    }
-    if shared.parts.token.is(presented) {
-        return Ok(());
-    }
-    shared.guesses.failed(peer, now);
-    log::warn!(target: LOG, "wrong admin token from {peer}");
-    Err(unauthorized("wrong_token", "this is not the admin token"))
-}
-
-fn unauthorized(code: &'static str, message: &str) -> Problem {
-    let challenge = header::HeaderValue::from_static("Bearer realm=\"countersign admin\"");
-    Problem::new(StatusCode::UNAUTHORIZED, code, message).with(header::WWW_AUTHENTICATE, challenge)
-}
-
-/// The one credential of the one header (RFC 6750 §2.1; the scheme's case does not matter).
-fn bearer(headers: &HeaderMap) -> Option<&[u8]> {
-    let mut values = headers.get_all(header::AUTHORIZATION).iter();
-    let value = values.next().filter(|_| values.next().is_none())?.as_bytes();
-    let (scheme, token) = value.split_at_checked(7)?;
-    scheme.eq_ignore_ascii_case(b"bearer ").then(|| token.trim_ascii())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -283,16 +256,5 @@ mod tests {
         ] {
             assert!(!allowed(&[(name, value)]), "{name}: {value}");
         }
-    }
-
-    #[test]
-    fn a_token_is_taken_from_one_bearer_header() {
-        assert_eq!(bearer(&headers(&[("authorization", "bEaReR  abc ")])), Some(b"abc".as_slice()));
-        for value in ["Basic abc", "Bearer", "abc", ""] {
-            assert_eq!(bearer(&headers(&[("authorization", value)])), None, "{value:?}");
-        }
-        let mut twice = headers(&[("authorization", "Bearer a")]);
-        twice.append(header::AUTHORIZATION, header::HeaderValue::from_static("Bearer b"));
-        assert_eq!(bearer(&twice), None);
     }
 }

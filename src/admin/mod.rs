@@ -2,9 +2,9 @@
 //!
 //! It runs on a thread and a runtime of its own, so that neither can hold the other up. A connection goes through
 //! `serve` (bounded in number, time and silence), a request through `gate` (who may knock, under which name, from which
-//! page, with which token), and only then to `api`.
+//! page), through `login` (with which token or password), and only then to `api`.
 //!
-//! Invariants: nothing but `/livez`, `/readyz` and, for `metrics.allow`, `/metrics` is answered without the token
+//! Invariants: nothing but `/livez`, `/readyz` and, for `metrics.allow`, `/metrics` is answered without logging in
 //! (`everything_else_wants_the_token`); it never listens beyond loopback, as it has no TLS yet
 //! (`it_never_listens_beyond_loopback`).
 
@@ -12,7 +12,7 @@ mod answer;
 mod api;
 pub mod client;
 mod gate;
-mod guesses;
+mod login;
 mod serve;
 mod status;
 pub mod token;
@@ -27,8 +27,8 @@ use tokio::sync::watch;
 use crate::clock::UnixMillis;
 use crate::observe::Observer;
 use crate::reload::Reloader;
+use crate::users::Verifier;
 
-use guesses::Guesses;
 use serve::Patience;
 use token::AdminToken;
 
@@ -44,6 +44,8 @@ pub struct Parts {
     pub observer: Arc<Observer>,
     /// Whoever has it may do everything.
     pub token: AdminToken,
+    /// Who looks at the passwords of `admin.users_file`.
+    pub verifier: Arc<Verifier>,
     /// The data listeners as they are.
     pub listeners: Vec<ListenerAddress>,
     /// When the process started.
@@ -99,7 +101,7 @@ struct Shared {
     parts: Parts,
     /// Its own address, for the Host check.
     address: SocketAddr,
-    guesses: Guesses,
+    counts: login::Counts,
     patience: Patience,
 }
 
@@ -141,7 +143,7 @@ fn start_with(listener: TcpListener, parts: Parts, patience: Patience) -> io::Re
     let address = listener.local_addr()?;
     let (stop, stopped) = watch::channel(false);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().thread_name("admin-blocking").build()?;
-    let shared = Arc::new(Shared { parts, address, guesses: Guesses::default(), patience });
+    let shared = Arc::new(Shared { parts, address, counts: login::Counts::default(), patience });
     let serve = move || {
         runtime.block_on(serve::run(listener, shared, stopped));
         // A reload that hangs on a file must not hold up the end of the process.

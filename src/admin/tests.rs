@@ -63,8 +63,8 @@ impl Bench {
         let clear = token.expose().to_owned();
         let address = "127.0.0.1:8080".parse().unwrap();
         let listeners = vec![ListenerAddress { name: "http".to_owned(), address, tls: true }];
-        let parts =
-            Parts { reloader, observer: Arc::clone(&observer), token, listeners, started_at: 1_795_290_358_123 };
+        let (verifier, started_at) = (Verifier::start(1).unwrap(), 1_795_290_358_123);
+        let parts = Parts { reloader, observer: Arc::clone(&observer), token, verifier, listeners, started_at };
         let admin = start_with(bind("127.0.0.1:0".parse().unwrap()).unwrap(), parts, patience).unwrap();
         Self { _dir: dir, config: path, token: clear, observer, admin }
     }
@@ -163,17 +163,56 @@ fn readiness_follows_the_proxys_life() {
 }
 
 #[test]
-fn guessing_ends_after_ten_wrong_tokens() {
+fn guessing_ends_after_ten_wrong_tokens_and_the_right_one_passes() {
     let bench = Bench::new("route /a");
     let guess = |token: &str| bench.send("GET", "/", &[("authorization", &format!("Bearer {token}"))], "");
     for number in 0..10 {
         let answer = guess(&format!("{number:064}"));
         assert_eq!((answer.status, answer.code().as_str()), (401, "wrong_token"));
     }
-    let answer = guess(&bench.token);
+    let answer = guess("once more");
     assert_eq!((answer.status, answer.code().as_str()), (429, "too_many_attempts"));
-    assert!((1..=61).contains(&answer.header("retry-after").unwrap().parse::<u64>().unwrap()));
+    assert_ne!(guess(&bench.token).status, 429, "who has the token is not locked out by who has not");
+    assert!((1..=60).contains(&answer.header("retry-after").unwrap().parse::<u64>().unwrap()));
     assert_eq!(bench.get("/livez").status, 200, "health needs no token");
+}
+
+/// `ann:secret`, bcrypt of cost 4.
+const ANN: &str = "ann:$2y$04$.yD01AtfO0h/R9aSMKK11e3Of1j.wKjWe5PgoOsC/8vfAOZz9pCGi\n";
+
+#[test]
+fn users_log_in_beside_the_token() {
+    let bench = Bench::new("route /a");
+    let ask = |value: &str| bench.send("GET", "/api/v1/status", &[("authorization", value)], "");
+    // base64 of ann:secret, ann:wrong
+    let (right, wrong) = ("Basic YW5uOnNlY3JldA==", "Basic YW5uOndyb25n");
+    assert_eq!((ask(right).status, ask(right).code().as_str()), (401, "authentication_required"));
+    assert!(!ask(right).head.contains("Basic"), "nobody has a password yet");
+    let users = bench.config.with_file_name("users");
+    fs::write(&users, ANN).unwrap();
+    fs::write(&bench.config, format!("route /a\nusers {}", users.display())).unwrap();
+    assert_eq!(bench.call("POST", "/api/v1/reload", "").status, 200);
+    assert_eq!((ask(right).status, bench.call("GET", "/api/v1/status", "").status), (200, 200));
+    for _ in 0..5 {
+        let answer = ask(wrong);
+        assert_eq!((answer.status, answer.code().as_str()), (401, "wrong_password"));
+        assert!(answer.head.contains("Bearer realm=") && answer.head.contains("Basic realm="), "{}", answer.head);
+    }
+    let answer = ask(wrong);
+    assert_eq!((answer.status, answer.code().as_str()), (429, "too_many_attempts"));
+    assert!((1..=60).contains(&answer.header("retry-after").unwrap().parse::<u64>().unwrap()));
+    assert_eq!((ask(right).status, bench.call("GET", "/api/v1/status", "").status), (200, 200), "known from here");
+}
+
+#[test]
+fn metrics_may_want_a_login_too() {
+    let bench = Bench::new("route /a");
+    assert_eq!(bench.get("/metrics").status, 200);
+    fs::write(&bench.config, "route /a\nmetrics-auth required\nallow 192.0.2.0/24").unwrap();
+    assert_eq!(bench.call("POST", "/api/v1/reload", "").status, 200);
+    let answer = bench.get("/metrics");
+    assert_eq!((answer.status, answer.code().as_str()), (401, "authentication_required"));
+    assert_eq!(bench.call("GET", "/metrics", "").status, 200, "metrics.allow is enough of an address");
 }
 
 #[test]

@@ -4,6 +4,7 @@ pub mod check;
 pub mod demo;
 pub mod explain;
 pub mod health;
+pub mod password;
 pub mod reload;
 pub mod run;
 pub mod sign;
@@ -50,6 +51,8 @@ enum Command {
     Sign(sign::Args),
     /// Check the signature headers of one request
     Verify(verify::Args),
+    /// Read a password, print its hash
+    Password(password::Args),
     /// Serve the demonstration: an echo, SSE and WebSocket upstream behind the proxy
     Demo(demo::Args),
     /// Print a completion script for a shell
@@ -82,6 +85,7 @@ fn dispatch(cli: Cli) -> u8 {
         Some(Command::Health(args)) => health::run(args),
         Some(Command::Sign(args)) => sign::run(args),
         Some(Command::Verify(args)) => verify::run(args),
+        Some(Command::Password(args)) => password::run(args),
         Some(Command::Demo(args)) => demo::run(args),
         Some(Command::Completions { shell }) => {
             clap_complete::generate(shell, &mut Cli::command(), "countersign", &mut std::io::stdout());

@@ -54,6 +54,11 @@ impl<'n, 't> Fields<'n, 't> {
         self.meant.iter().any(|key| keys.contains(key))
     }
 
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
     /// A key and its value.
     pub fn entry(&self, key: &str) -> Option<&'n Entry<'t>> {
         self.entries.iter().find(|entry| entry.key == key)

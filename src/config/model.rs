@@ -170,12 +170,24 @@ pub struct Admin {
     pub allow: Vec<IpNet>,
     /// Further names in `Host` that it answers to, lower case; none.
     pub hosts: Vec<String>,
-    /// Who may read `/metrics` without the token; loopback.
+    /// Who may read `/metrics`, and unless `metrics_auth` says otherwise without logging in; loopback.
     pub metrics_allow: Vec<IpNet>,
+    /// Whether those in `metrics_allow` have to log in; no.
+    pub metrics_auth: MetricsAuth,
     /// Where `admin.token` is kept; `../state` beside the first file unless written.
     pub state_dir: PathBuf,
     /// htpasswd: who may log in beside the bearer of the token; nobody.
     pub users_file: Option<Spanned<PathBuf>>,
+}
+
+/// `admin.metrics.auth`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum MetricsAuth {
+    /// An address in `metrics.allow` is enough.
+    #[default]
+    None,
+    /// The token or a user's password is needed, as for everything else.
+    Required,
 }
 
 /// One of `upstreams`: a named group.
@@ -271,11 +283,13 @@ pub struct Identity {
     pub header: Option<HeaderIdentity>,
     /// For the source `basic`: an htpasswd file.
     pub basic_users: Option<Spanned<PathBuf>>,
+    /// Where the sources stand.
+    pub at: Pos,
 }
 
 impl Default for Identity {
     fn default() -> Self {
-        Self { sources: vec![IdentitySource::Client], header: None, basic_users: None }
+        Self { sources: vec![IdentitySource::Client], header: None, basic_users: None, at: Pos::default() }
     }
 }
 

@@ -46,6 +46,8 @@ pub struct RequestEnd<'a> {
     pub client: &'a str,
     /// The identity's user.
     pub user: &'a str,
+    /// The source of `identity.sources` that said so; empty: nobody did.
+    pub source: &'a str,
     /// The upstream's name.
     pub upstream: &'a str,
     /// The endpoint's label.

@@ -169,6 +169,7 @@ pub(crate) mod tests {
             generation: 3,
             client: "laptop",
             user: "dev@example.com",
+            source: "client",
             upstream: "test.example.com:443",
             endpoint: "test.example.com:443",
             upstream_status: Some(200),

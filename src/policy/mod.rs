@@ -3,6 +3,7 @@
 pub mod accept;
 pub mod access;
 pub mod auth;
+pub mod basic;
 pub mod budget;
 pub mod certificate;
 pub mod chunked;

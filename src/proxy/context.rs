@@ -229,6 +229,7 @@ impl Context {
             generation: self.table.generation,
             client: admitted.and_then(|admitted| admitted.client.as_ref()).map_or("", |client| &client.name),
             user: admitted.map_or("", |admitted| &admitted.identity.user),
+            source: admitted.map_or("", |admitted| admitted.source),
             upstream,
             endpoint: self.leased.as_ref().map_or("", |leased| &leased.0.label),
             upstream_status: self.upstream_status.map(|status| status.as_u16()),

@@ -274,7 +274,7 @@ async fn in_time(
 }
 
 /// Listens to what the client still sends, up to its end, without using it.
-pub async fn linger(connection: &Connection, mut timer: Pin<&mut Sleep>) {
+async fn linger(connection: &Connection, mut timer: Pin<&mut Sleep>) {
     let deadline = Instant::now() + LINGER;
     let mut over = |cx: &mut Context<'_>| poll_expired(timer.as_mut(), deadline, cx) || connection.is_cut();
     let mut discarded = 0;

@@ -20,6 +20,7 @@ use crate::observe::metrics::{Judge, RouteSeries};
 use crate::table::upstream::{Eject, Standing};
 use crate::table::{Endpoint, Route, Table, Upstream};
 use crate::tls::Challenges;
+use crate::users::Verifier;
 
 /// Where the table in force is found.
 pub type Tables = Arc<ArcSwap<Table>>;
@@ -44,6 +45,8 @@ pub struct Shared {
     began: Instant,
     /// Who chooses.
     pub peers: Peers,
+    /// Who looks at passwords.
+    pub verifier: Arc<Verifier>,
     /// What a CA that asks is answered.
     pub challenges: Arc<Challenges>,
 }
@@ -130,6 +133,7 @@ impl Engine {
         tables: Tables,
         observer: Arc<Observer>,
         resolver: Resolver,
+        verifier: Arc<Verifier>,
         challenges: Arc<Challenges>,
         workers: usize,
     ) -> Arc<Self> {
@@ -141,7 +145,7 @@ impl Engine {
         };
         observer.metrics.judge_by(judge(&tables));
         let peers = Peers::new(Arc::new(resolver));
-        let shared = Arc::new(Shared { tables, observer, began: Instant::now(), peers, challenges });
+        let shared = Arc::new(Shared { tables, observer, began: Instant::now(), peers, verifier, challenges });
         let mut http = HttpProxy::new(Gateway(Arc::clone(&shared)), Arc::new(conf));
         http.handle_init_modules();
         // CONNECT is refused by the request gate, in our own words; Pingora would answer before any phase of ours.

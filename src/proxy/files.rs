@@ -231,5 +231,5 @@ fn not_in_range(length: u64) -> Refusal {
 }
 
 fn refusal(status: u16, code: &'static str, message: &'static str) -> Refusal {
-    Refusal { status, code, message: Cow::Borrowed(message), headers: Vec::new(), close: false }
+    Refusal { status, code, message: Cow::Borrowed(message), headers: Vec::new(), close: false, wrong_token_from: None }
 }

@@ -70,7 +70,11 @@ impl ProxyHttp for Gateway {
                 ctx.answering();
                 return Answer::of_plain(own)?.send(session).await.map(|()| true);
             }
-            let (decision, canonical) = ctx.table.decide(&view, clock::unix_millis(), &mut NoTrace);
+            let (mut decision, mut canonical) = ctx.table.decide(&view, clock::unix_millis(), &mut NoTrace);
+            if let Decision::Verify(login) = decision {
+                let outcome = self.0.verifier.check(&login, clock::unix_millis).await;
+                (decision, canonical) = ctx.table.decide_after(outcome, &view, clock::unix_millis(), &mut NoTrace);
+            }
             match (decision, canonical) {
                 (Decision::Refuse(refusal, place), _) => Step::Refuse(refusal, place),
                 (Decision::ServerOptions, _) => Step::Answer(Answer::server_options()),
@@ -102,7 +106,7 @@ impl ProxyHttp for Gateway {
                         Step::Local(admitted, answer)
                     }
                 },
-                (Decision::Admit(_), None) => return Err(internal()),
+                (Decision::Admit(_), None) | (Decision::Verify(_), _) => return Err(internal()),
             }
         };
         match step {
@@ -136,6 +140,9 @@ impl ProxyHttp for Gateway {
                 answer.send(session).await.map(|()| true)
             }
             Step::Refuse(refusal, place) => {
+                if let Some(from) = refusal.wrong_token_from {
+                    ctx.table.guessing.tokens.failed(from, clock::unix_millis());
+                }
                 ctx.route.clone_from(&place.route);
                 ctx.place = place;
                 refuse(session, ctx, refusal).await.map(|()| true)

@@ -268,6 +268,7 @@ fn record(
             generation: engine.generation(),
             client: "",
             user: "",
+            source: "",
             upstream: "",
             endpoint: "",
             upstream_status: None,

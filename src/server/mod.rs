@@ -27,6 +27,7 @@ use crate::reload::watch::Watch;
 use crate::reload::{self, Environment, Failure, Reloader, Trigger};
 use crate::table::Table;
 use crate::tls::{Challenges, Expiry};
+use crate::users::Verifier;
 
 use process::PidFile;
 use stop::{Asked, Signals};
@@ -145,7 +146,8 @@ fn start(source: &Source, reloader: &Arc<Reloader>, table: &Table) -> Result<Run
     reloader.observe(Arc::clone(&observer));
     let threads = table.server.threads.unwrap_or_else(cores);
     let workers = Arc::new(Workers::start(threads).map_err(StartError::System)?);
-    let engine = engine(reloader, &observer, table, threads)?;
+    let verifier = Verifier::start(threads.div_ceil(2)).map_err(StartError::System)?;
+    let engine = engine(reloader, &observer, &verifier, table, threads)?;
     certificates(reloader, &observer);
     let addresses: Vec<ListenerAddress> = bound.iter().map(address_of).collect();
     let admin_address = admin.as_ref().and_then(|admin| admin.local_addr().ok());
@@ -157,7 +159,7 @@ fn start(source: &Source, reloader: &Arc<Reloader>, table: &Table) -> Result<Run
     let admin = match admin.zip(token) {
         Some((listener, token)) => {
             let (reloader, observer) = (Arc::clone(reloader), Arc::clone(&observer));
-            let parts = Parts { reloader, observer, token, listeners: addresses, started_at };
+            let parts = Parts { reloader, observer, token, verifier, listeners: addresses, started_at };
             Some(admin::start(listener, parts).map_err(StartError::System)?)
         }
         None => None,
@@ -218,12 +220,14 @@ fn writable(source: &Source, table: &Table) -> Result<Option<PidFile>, StartErro
 fn engine(
     reloader: &Arc<Reloader>,
     observer: &Arc<Observer>,
+    verifier: &Arc<Verifier>,
     table: &Table,
     threads: usize,
 ) -> Result<Arc<Engine>, StartError> {
     let made = catch_unwind(AssertUnwindSafe(|| {
         let (resolver, challenges) = (Resolver::new(&table.server), Arc::new(Challenges::default()));
-        Engine::new(reloader.tables(), Arc::clone(observer), resolver, challenges, threads)
+        let (observer, verifier) = (Arc::clone(observer), Arc::clone(verifier));
+        Engine::new(reloader.tables(), observer, resolver, verifier, challenges, threads)
     }));
     made.map_err(|panic| {
         let text = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());

@@ -13,6 +13,7 @@ mod environments;
 mod files;
 mod headers;
 mod hosts;
+mod identity;
 mod policies;
 mod routes;
 mod suggest;
@@ -30,6 +31,7 @@ use crate::diagnostic::{Diagnostic, FileId};
 use crate::policy::access::Networks;
 
 use super::decide::Identity;
+use super::identity::Identification;
 use super::matcher::{Matcher, ProjectEntry};
 use super::{Route, StartedWith, Table};
 
@@ -60,12 +62,15 @@ pub fn compile(model: Model, sources: &Sources, stamp: Stamp, previous: Option<&
     let mut problems = Vec::new();
     let internal = Networks::new(&model.server.internal_networks);
     let clients = clients::compile(&model, &mut problems);
+    let identification = identity::compile(&model, previous, &mut problems);
+    let admin_users = identity::admin_users(&model, previous, &mut problems);
     let hosts = hosts::Ownership::of(&model, &mut problems);
     let mut upstreams = upstreams::Upstreams::of(&model.upstreams, &hosts, &internal, previous, &mut problems);
     let ledger = previous.map_or_else(Arc::default, |table| Arc::clone(&table.ledger));
     let shared = routes::Shared::new(Arc::clone(&ledger));
     let files = FileNames::of(sources);
-    let (projects, routes) = projects(&model, &clients, &mut upstreams, shared, &files, &mut problems);
+    let callers = Callers { clients: &clients, identification: &identification };
+    let (projects, routes) = projects(&model, &callers, &mut upstreams, shared, &files, &mut problems);
     upstreams.report_use(&mut problems);
     let started_with = started_with(&model, previous);
     let tls = tls::compile(&model, &started_with, previous, stamp.now, &mut problems);
@@ -92,6 +97,9 @@ pub fn compile(model: Model, sources: &Sources, stamp: Stamp, previous: Option<&
         tokens_dir: model.tokens_dir,
         clients: clients.lookup,
         client_entries: clients.entries,
+        identification,
+        guessing: previous.map(|table| table.guessing.clone()).unwrap_or_default(),
+        admin_users,
         anonymous: Identity { user: Arc::from(""), name: Arc::from("") },
         matcher,
         ledger,
@@ -109,7 +117,7 @@ fn started_with(model: &Model, previous: Option<&Table>) -> Arc<StartedWith> {
 
 fn projects(
     model: &Model,
-    clients: &clients::CompiledClients,
+    callers: &Callers<'_>,
     upstreams: &mut upstreams::Upstreams<'_>,
     mut shared: routes::Shared,
     files: &FileNames,
@@ -119,7 +127,7 @@ fn projects(
         Vec::with_capacity(model.projects.iter().flat_map(|it| &it.environments).map(|it| it.routes.len()).sum());
     let mut entries = Vec::with_capacity(model.projects.len());
     for project in &model.projects {
-        let scope = routes::ProjectScope::of(project, clients, files, problems);
+        let scope = routes::ProjectScope::of(project, callers, files, problems);
         let environments = project.environments.iter().map(|environment| {
             let mut builder = routes::Builder { scope: &scope, upstreams, shared: &mut shared, problems };
             builder.environment(environment, &mut all)
@@ -134,6 +142,12 @@ fn projects(
         });
     }
     (entries, all)
+}
+
+/// Who may call, and how they are known.
+struct Callers<'c> {
+    clients: &'c clients::CompiledClients,
+    identification: &'c Identification,
 }
 
 /// The files as people know them, shared by all routes.

@@ -6,6 +6,7 @@
 //! listening changes nothing (`tracing_changes_nothing`); on the way to an admission nothing is allocated or formatted.
 
 mod asking;
+mod caller;
 mod limits;
 #[cfg(test)]
 mod tests;
@@ -20,6 +21,7 @@ use crate::clock::UnixMillis;
 use crate::policy::auth::ClientIndex;
 use crate::policy::page::Pages;
 use crate::policy::request_gate::{self, Canonical, Gate, RequestView};
+use crate::users::{Login, Network, Outcome};
 
 use super::Table;
 use super::route::Route;
@@ -40,6 +42,8 @@ pub struct ClientEntry {
     pub projects: Option<Vec<Arc<str>>>,
     /// The first millisecond that is too late.
     pub expires_before: Option<UnixMillis>,
+    /// Whether the token cannot be guessed: it is looked at also while its address has to wait for having guessed.
+    pub strong: bool,
     /// `user` and `display_name` (percent-encoded) as header values, made once.
     pub(super) values: IdentityValues,
     /// To tell whether an edit changed the token.
@@ -86,6 +90,8 @@ pub struct Admitted {
     pub client_ip: IpAddr,
     /// Whether `authorization` / `x-api-key` was what the caller authenticated with (and must not travel on).
     pub consumed: Consumed,
+    /// The source of `identity.sources` that answered; empty: none did.
+    pub source: &'static str,
     _sealed: (),
 }
 
@@ -111,6 +117,8 @@ pub struct Refusal {
     pub headers: Vec<(HeaderName, HeaderValue)>,
     /// Whether the connection must close after it (framing in doubt).
     pub close: bool,
+    /// A client token that nobody has came from there: to be counted.
+    pub wrong_token_from: Option<Network>,
 }
 
 /// What happens.
@@ -120,6 +128,8 @@ pub enum Decision {
     Admit(Admitted),
     /// Answer with this; how far the request had come (for metrics, log and pages).
     Refuse(Refusal, Place),
+    /// A password has to be verified first, which takes its time; then [`Table::decide_after`] goes on.
+    Verify(Box<Login>),
     /// A browser asks what its page may do: 204 with these headers, without asking who it is.
     Preflight(Vec<(HeaderName, HeaderValue)>, Arc<Route>),
     /// `OPTIONS *`, or an OPTIONS that may not be forwarded any further (RFC 9110 §7.6.2): 204 with `allow`.
@@ -174,6 +184,8 @@ pub(super) struct Assumed<'q> {
     pub(super) environment: Option<&'q str>,
     /// The client that the caller is taken to be.
     pub(super) client: Option<ClientIndex>,
+    /// How the verification of the password went that the request carries.
+    pub(super) outcome: Option<Outcome>,
 }
 
 impl Table {
@@ -185,6 +197,18 @@ impl Table {
         trace: &mut T,
     ) -> (Decision, Option<Canonical<'a>>) {
         self.decide_assuming(request, now, Assumed::default(), trace)
+    }
+
+    /// Decides again, now that the password which the request carries has been looked at.
+    pub fn decide_after<'a, T: Trace>(
+        &self,
+        outcome: Outcome,
+        request: &RequestView<'a>,
+        now: UnixMillis,
+        trace: &mut T,
+    ) -> (Decision, Option<Canonical<'a>>) {
+        let assumed = Assumed { outcome: Some(outcome), ..Assumed::default() };
+        self.decide_assuming(request, now, assumed, trace)
     }
 
     /// The same, for a question that leaves things out.

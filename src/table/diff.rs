@@ -141,15 +141,25 @@ fn settings(old: &Table, new: &Table, changed: &mut Vec<String>) {
     if old.client_entries != new.client_entries {
         changed.push("clients".to_owned());
     }
+    if !old.identification.same(&new.identification) {
+        changed.push("identity".to_owned());
+    }
     let live = [
         ("admin.allow", old.admin.allow != new.admin.allow),
         ("admin.hosts", old.admin.hosts != new.admin.hosts),
         ("admin.metrics.allow", old.admin.metrics_allow != new.admin.metrics_allow),
+        ("admin.metrics.auth", old.admin.metrics_auth != new.admin.metrics_auth),
+        ("admin.users_file", !same_path(old, new)),
     ];
     changed.extend(live.iter().filter(|(_, differs)| *differs).map(|(key, _)| (*key).to_owned()));
     tls(old, new, changed);
     upstreams(old, new, changed);
     projects(old, new, changed);
+}
+
+fn same_path(old: &Table, new: &Table) -> bool {
+    let path = |table: &'_ Table| table.admin.users_file.as_ref().map(|path| path.value.clone());
+    path(old) == path(new)
 }
 
 /// TLS material is live. That there is TLS at all is not.

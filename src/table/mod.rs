@@ -8,6 +8,7 @@ pub mod decide;
 pub mod diff;
 pub mod environment;
 pub mod explain;
+pub mod identity;
 pub mod matcher;
 pub mod rewrite;
 pub mod route;
@@ -25,8 +26,9 @@ use crate::policy::access::Networks;
 use crate::policy::auth::Clients;
 use crate::policy::limit::Ledger;
 use crate::tls::{Certificates, Expiry, Termination};
+use crate::users::UsersFile;
 
-pub use crate::config::model::{Admin, Listener, Logging, Server};
+pub use crate::config::model::{Admin, Listener, Logging, MetricsAuth, Server};
 pub use decide::{Admitted, Decision, Identity, NoTrace, Place, Refusal, Trace};
 pub use route::{Action, Route};
 pub use upstream::{Endpoint, Upstream};
@@ -62,6 +64,12 @@ pub struct Table {
     pub clients: Clients,
     /// Who they are.
     pub client_entries: Vec<Arc<decide::ClientEntry>>,
+    /// How the person behind a call is found.
+    pub identification: identity::Identification,
+    /// Who counts wrong guesses; one for all tables.
+    pub guessing: identity::Guessing,
+    /// Who may log in at the admin listener, beside the bearer of its token.
+    pub admin_users: Option<Arc<UsersFile>>,
     /// The identity of a caller who is nobody.
     pub anonymous: Identity,
     /// Hosts -> project -> environment -> prefix.
@@ -77,7 +85,10 @@ pub struct Table {
 impl Table {
     /// What it is made from beside the configuration's own files, and is live by itself.
     pub fn followed(&self) -> Vec<Arc<dyn Followed>> {
-        self.tls.listeners.iter().map(|(_, termination)| Arc::clone(termination) as Arc<dyn Followed>).collect()
+        let users = self.identification.users().into_iter().chain(&self.admin_users);
+        let users = users.map(|users| Arc::clone(users) as Arc<dyn Followed>);
+        let tls = self.tls.listeners.iter().map(|(_, termination)| Arc::clone(termination) as Arc<dyn Followed>);
+        users.chain(tls).collect()
     }
 }
 

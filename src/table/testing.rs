@@ -70,6 +70,7 @@ pub(super) fn model(projects: Vec<Project>) -> Model {
             allow: Vec::new(),
             hosts: Vec::new(),
             metrics_allow: Vec::new(),
+            metrics_auth: MetricsAuth::None,
             state_dir: PathBuf::from("state"),
             users_file: None,
         },

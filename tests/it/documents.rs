@@ -94,6 +94,17 @@ fn make_certificates(text: &str, directory: &Path) {
     }
 }
 
+/// What `htpasswd -nbB` prints.
+const USERS: &str = "ann@example.com:$2y$04$Vu.VmFUyVA7uRKsadvEcQujVW4VfHVKikH6w84nDam9akUFSfrYmK\n";
+
+/// Makes every users' file that is named.
+fn make_users(text: &str, directory: &Path) {
+    for (start, key) in text.match_indices("users_file: ") {
+        let name: String = text[start + key.len()..].chars().take_while(|c| !c.is_whitespace() && *c != '}').collect();
+        fs::write(directory.join(name), USERS).unwrap();
+    }
+}
+
 /// The blocks that say `yaml complete`, with the line at which they begin.
 fn complete_blocks(page: &str) -> Vec<(usize, String)> {
     let mut blocks = Vec::new();
@@ -118,6 +129,7 @@ fn every_configuration_that_is_shipped_holds_strictly() {
         fs::write(&path, &text).unwrap();
         make_secrets(&text, &conf);
         make_certificates(&text, &conf);
+        make_users(&text, &conf);
         assert_eq!(complaints(load(&path, &no_variable)), "", "{}", shipped.display());
     }
 }
@@ -133,6 +145,7 @@ fn every_complete_example_in_the_documentation_holds_strictly() {
             let place = format!("{}:{line}", page.display());
             make_secrets(&block, directory.path());
             make_certificates(&block, directory.path());
+            make_users(&block, directory.path());
             assert_eq!(complaints(load_text(&place, &block, directory.path(), &variable)), "", "{place}");
             seen += 1;
         }

@@ -9,7 +9,7 @@ use crate::support::nginx::Nginx;
 use crate::support::origin::After;
 use crate::support::{Config, Edge, Origin, Request, Wire, eventually};
 
-const FIELDS: [&str; 31] = [
+const FIELDS: [&str; 32] = [
     "time",
     "request_id",
     "listener",
@@ -30,6 +30,7 @@ const FIELDS: [&str; 31] = [
     "generation",
     "client",
     "user",
+    "source",
     "upstream",
     "endpoint",
     "upstream_status",
@@ -66,7 +67,7 @@ fn a_json_record_has_exactly_the_published_fields() {
     let expected = serde_json::json!({
         "listener": "main", "client_ip": "127.0.0.1", "method": "POST", "host": "demo.test", "path": "/a0/fields",
         "query": "secret=1&x=2", "protocol": "HTTP/1.1", "status": 200, "bytes_in": 5, "bytes_out": 2,
-        "project": "demo", "environment": "production", "route": "/a0", "generation": 1, "client": "", "user": "",
+        "project": "demo", "environment": "production", "route": "/a0", "generation": 1, "client": "", "user": "", "source": "",
         "endpoint": origin.authority(), "upstream_status": 200, "attempts": 1, "reused": false, "token": "",
         "end": "ok", "code": "", "referer": "https://ref.test/\"quoted\"", "user_agent": "agent/1 \u{fc}",
     });

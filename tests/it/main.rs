@@ -16,6 +16,7 @@ mod support;
 mod admin;
 #[path = "../architecture.rs"]
 mod architecture;
+mod callers;
 mod compression;
 mod cors;
 mod documents;

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::support::authority::Authority;
-use crate::support::edge::Reported;
+use crate::support::edge::{Reported, free_address};
 use crate::support::frames::{DATA, END_STREAM, Frames};
 use crate::support::nginx::Nginx;
 use crate::support::origin::After;
@@ -439,5 +439,69 @@ fn a_bad_client_certificate_is_found_when_the_file_is_read() {
         let (code, said) = check(certificate, key);
         assert_eq!(code, Some(1), "{said}");
         assert!(said.contains("invalid_client_certificate") && said.contains(why), "{said}");
+    }
+}
+
+// ---- real haproxy ----
+
+#[test]
+fn haproxy_is_spoken_to_in_every_way() {
+    let authority = Authority::new();
+    let files = authority.server("users.internal.example");
+    let directory = tempfile::tempdir().expect("a directory");
+    let both = directory.path().join("both.pem");
+    let read = |path: &str| std::fs::read_to_string(path).expect("a PEM file");
+    std::fs::write(&both, read(&files.certificate) + &read(&files.key)).expect("certificate and key in one");
+    let [tls, clear, old] = [(); 3].map(|()| free_address());
+    let text = format!(
+        "defaults\n  mode http\n  timeout client 10s\n  timeout server 10s\n  timeout connect 1s\n  timeout http-keep-alive 1s\n\
+         frontend f\n  bind {tls} ssl crt {} alpn h2,http/1.1\n  bind {clear} proto h2\n  bind {old}\n  \
+         http-request return status 200 content-type text/plain lf-string \"%HV %HM\"\n",
+        both.display()
+    );
+    let file = directory.path().join("haproxy.cfg");
+    std::fs::write(&file, text).expect("haproxy.cfg");
+    let haproxy = Process::spawn(Command::new("haproxy").arg("-db").arg("-f").arg(&file));
+    eventually("haproxy accepts", || {
+        assert!(haproxy.ended().is_none(), "haproxy: {}", haproxy.stderr());
+        std::net::TcpStream::connect(old).ok()
+    });
+    let edge = Config::new(
+        r#"
+        upstreams:
+          tls: { scheme: https, endpoints: [{ address: "{tls}" }], tls: { server_name: users.internal.example, ca: "{ca}" } }
+          clear: { scheme: h2c, endpoints: [{ address: "{clear}" }] }
+          old: { endpoints: [{ address: "{old}" }] }
+        projects:
+          demo:
+            upstream_policy: open
+            environments:
+              production:
+                routes:
+                  - { prefix: /tls, upstream: tls, auth: none }
+                  - { prefix: /clear, upstream: clear, auth: none }
+                  - { prefix: /old, upstream: old, auth: none }
+        "#,
+    )
+    .value("tls", &tls.to_string())
+    .value("clear", &clear.to_string())
+    .value("old", &old.to_string())
+    .value("ca", &authority.certificate())
+    .start();
+    let _report = Reported(&edge);
+    // Between the rounds haproxy ends what is idle.
+    for round in 0..3 {
+        for (path, version) in [("/tls", "HTTP/2.0"), ("/clear", "HTTP/2.0"), ("/old", "HTTP/1.1")] {
+            for method in ["GET", "POST"] {
+                let request = Request::new(method, path);
+                let request = if method == "POST" { request.body("hello") } else { request };
+                let response = edge.call(&request);
+                assert_eq!((response.status, response.text()), (200, format!("{version} {method}")), "{path}, {round}");
+            }
+        }
+        let since = Instant::now();
+        eventually("the connections are idle for about a second", || {
+            (since.elapsed() > Duration::from_millis(960 + 40 * round)).then_some(())
+        });
     }
 }

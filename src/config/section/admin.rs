@@ -8,25 +8,20 @@ use ipnet::IpNet;
 use crate::config::address;
 use crate::config::decoder::Decoder;
 use crate::config::fields::{Later, Off, Shape};
-use crate::config::model::Admin;
+use crate::config::model::{Admin, MetricsAuth};
 use crate::config::tree::Node;
+use crate::config::value::word;
 use crate::diagnostic::{Diagnostic, Pos, Spanned};
 
 const ADMIN: Shape = Shape {
     what: "`admin`",
-    keys: &["address", "allow", "hosts", "metrics", "state_dir"],
-    later: &[
-        Later { key: "users_file", off: Off::Empty },
-        Later { key: "public_url", off: Off::Empty },
-        Later { key: "tls", off: Off::Empty },
-    ],
+    keys: &["address", "allow", "hosts", "metrics", "state_dir", "users_file"],
+    later: &[Later { key: "public_url", off: Off::Empty }, Later { key: "tls", off: Off::Empty }],
 };
 
-const METRICS: Shape = Shape {
-    what: "`admin.metrics`",
-    keys: &["allow"],
-    later: &[Later { key: "auth", off: Off::Words(&["none"], &["required", "basic", "bearer", "token"]) }],
-};
+const METRICS: Shape = Shape { what: "`admin.metrics`", keys: &["allow", "auth"], later: &[] };
+
+const METRICS_AUTH: &[(&str, MetricsAuth)] = &[("none", MetricsAuth::None), ("required", MetricsAuth::Required)];
 
 /// What holds without the section, relative to the first file's directory.
 pub fn default(dir: &Path, at: Pos) -> Admin {
@@ -35,6 +30,7 @@ pub fn default(dir: &Path, at: Pos) -> Admin {
         allow: loopback(),
         hosts: Vec::new(),
         metrics_allow: loopback(),
+        metrics_auth: MetricsAuth::None,
         state_dir: dir.join("../state"),
         users_file: None,
     }
@@ -61,10 +57,14 @@ pub fn decode(decoder: &mut Decoder<'_, '_>, node: &Node<'_>, at: Pos) -> Admin 
         admin.hosts = hosts;
     }
     let metrics = fields.get("metrics").and_then(|node| decoder.fields(node, &METRICS));
-    let metrics_allow = metrics.and_then(|metrics| metrics.get("allow")).and_then(|node| decoder.networks(node));
-    if let Some(networks) = metrics_allow {
-        admin.metrics_allow = networks;
+    if let Some(metrics) = metrics {
+        if let Some(networks) = metrics.get("allow").and_then(|node| decoder.networks(node)) {
+            admin.metrics_allow = networks;
+        }
+        let auth = metrics.get("auth").and_then(|node| decoder.parsed(node, |text| word(text, METRICS_AUTH)));
+        admin.metrics_auth = auth.unwrap_or_default();
     }
+    admin.users_file = fields.get("users_file").and_then(|node| decoder.path(node)).flatten();
     if let Some(Some(path)) = fields.get("state_dir").and_then(|node| decoder.path(node)) {
         admin.state_dir = path.value;
     }

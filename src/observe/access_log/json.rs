@@ -31,6 +31,7 @@ pub fn push_line(out: &mut Vec<u8>, event: &RequestEnd<'_>, policy: Query) {
     number(out, b",\"generation\":", event.generation);
     string(out, b",\"client\":\"", event.client);
     string(out, b",\"user\":\"", event.user);
+    string(out, b",\"source\":\"", event.source);
     string(out, b",\"upstream\":\"", event.upstream);
     string(out, b",\"endpoint\":\"", event.endpoint);
     optional(out, b",\"upstream_status\":", event.upstream_status.map(u64::from));
@@ -137,7 +138,7 @@ mod tests {
             r#""listener":"http","client_ip":"192.0.2.7","method":"GET","host":"demo.example.com","path":"/a0/x","#,
             r#""query":"a=***&b","protocol":"HTTP/1.1","status":200,"bytes_in":0,"bytes_out":512,"duration_ms":12.345,"#,
             r#""first_byte_ms":7.001,"project":"demo","environment":"production","route":"/a0","generation":3,"#,
-            r#""client":"laptop","user":"dev@example.com","upstream":"test.example.com:443","#,
+            r#""client":"laptop","user":"dev@example.com","source":"client","upstream":"test.example.com:443","#,
             r#""endpoint":"test.example.com:443","upstream_status":200,"attempts":1,"reused":true,"token":"","#,
             r#""end":"ok","code":"","referer":"https://a.test/?q=***","user_agent":"curl/8","trace_id":"4bf92f3577b34da6a3ce929d0e0e4736"}"#,
             "\n"
@@ -163,7 +164,7 @@ mod tests {
         }
         assert_eq!((&value["query"], &value["method"]), (&"".into(), &"".into()));
         assert_eq!((&value["status"], &value["end"]), (&0.into(), &"client_abort".into()));
-        assert_eq!(value.as_object().unwrap().len(), 31);
+        assert_eq!(value.as_object().unwrap().len(), 32);
     }
 
     #[test]

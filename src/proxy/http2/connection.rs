@@ -23,7 +23,7 @@ use super::streams::Streams;
 use crate::policy::http2::Flood;
 use crate::proxy::connection::Connection;
 use crate::proxy::deadline::poll_expired;
-use crate::proxy::driver::linger;
+use crate::proxy::driver::close;
 use crate::proxy::engine::Engine;
 use crate::proxy::respond;
 
@@ -33,6 +33,9 @@ const STREAM_WINDOW: u32 = 1024 * 1024;
 const CONNECTION_WINDOW: u32 = 2 * 1024 * 1024;
 /// What is held of a response that the client does not take off its socket, per stream.
 pub const SEND_BUFFER: usize = 64 * 1024;
+/// How much more than their payload small data frames may cost us while they wait for their upstream (at 256 bytes a frame):
+/// streams of small messages come in bursts.
+const FRAME_OVERHEAD: usize = 4 * 1024 * 1024;
 /// Requests under way at once; clients are told.
 const MAX_STREAMS: u32 = 100;
 /// Streams that were reset before we took them on: a client may give up all that it has under way at once.
@@ -42,6 +45,8 @@ const MAX_UNSEEN_RESETS: usize = 128;
 const MAX_FORCED_RESETS: usize = 1024;
 /// How long a connection that is to end may take to say so.
 const FAREWELL: Duration = Duration::from_secs(1);
+/// How long a client without streams may take to acknowledge that the connection drains.
+const ACKNOWLEDGEMENT: Duration = Duration::from_millis(300);
 
 /// Serves one connection, whose next bytes are the client's preface, to its end.
 pub async fn serve(connection: Arc<Connection>, engine: Arc<Engine>) {
@@ -52,7 +57,8 @@ pub async fn serve(connection: Arc<Connection>, engine: Arc<Engine>) {
     let streams = Streams::new();
     let serving = Serving { connection: &connection, engine: &engine, streams, flood, codec, end: End::Open };
     serving.run(timer.as_mut()).await;
-    close(&connection, timer).await;
+    // The client may be sending still: what it was told must not be lost to a reset.
+    close(&connection, timer, true).await;
 }
 
 /// Settings and preface, in `headers_timeout`.
@@ -80,6 +86,7 @@ fn options(max_head: usize) -> Builder {
         // beyond that the codec answers 431 by itself.
         .max_header_list_size(u32::try_from(max_head.saturating_mul(2)).unwrap_or(u32::MAX))
         .max_send_buffer_size(SEND_BUFFER)
+        .data_frame_budget(FRAME_OVERHEAD)
         .max_pending_accept_reset_streams(MAX_UNSEEN_RESETS)
         .max_local_error_reset_streams(Some(MAX_FORCED_RESETS));
     options
@@ -172,7 +179,7 @@ impl Serving<'_> {
         let due = match (self.end, idle) {
             (End::Farewell(due) | End::Cut(due), _) => Some(due),
             // The client acknowledges the farewell, unless it is not there any more.
-            (End::Draining(since), Some(idle)) => Some(since.max(idle) + FAREWELL),
+            (End::Draining(since), Some(idle)) => Some(since.max(idle) + ACKNOWLEDGEMENT),
             (End::Open, Some(idle)) => Some(idle + self.connection.listener.idle_timeout),
             (_, None) => None,
         };
@@ -208,17 +215,5 @@ impl Serving<'_> {
             }
             Err(rejection) => respond::before_the_engine(&stream, self.engine, &rejection),
         }
-    }
-}
-
-/// Ends the connection so that the client gets to read all that was sent; or, where it takes nothing, with a reset.
-async fn close(connection: &Connection, timer: Pin<&mut Sleep>) {
-    if connection.wire().wants_reset() {
-        connection.wire().set_reset();
-        return;
-    }
-    let closed = poll_fn(|cx| connection.wire().poll_shutdown(cx)).await.is_ok();
-    if closed && !connection.wire().ended() {
-        linger(connection, timer).await;
     }
 }

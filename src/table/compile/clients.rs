@@ -65,8 +65,19 @@ fn entry(client: &Client, token: TokenDigest, model: &Model, problems: &mut Vec<
         display_name,
         projects: projects(client, model, problems),
         expires_before: client.expires_before,
+        strong: is_strong(client),
         values,
         token,
+    }
+}
+
+/// As many characters hold 128 random bits in base64. Who keeps a digest only is taken to have made a token, not a word.
+const STRONG: usize = 22;
+
+fn is_strong(client: &Client) -> bool {
+    match &client.token {
+        ClientToken::Clear(token) => token.len() >= STRONG,
+        ClientToken::Sha256(_) => true,
     }
 }
 

@@ -169,8 +169,13 @@ pub(super) fn is_empty(written: &HeaderEdits) -> bool {
 pub(super) fn injected(route: &Route, family: &str) -> Vec<Box<str>> {
     let set = route.request_headers.set.iter().map(|(name, _)| name);
     let payload = route.payload.iter().filter(|(_, secret)| !secret.is_empty()).map(|(name, _)| name);
-    let names = set.chain(payload).map(|name| name.as_str().replace(['_', '.'], "-"));
+    let names = set.chain(payload).map(|name| in_family_form(name));
     names.filter(|name| !sign::in_family(name, family)).map(String::into_boxed_str).collect()
+}
+
+/// As it is compared: whoever reads `_` or `.` as `-` reads the same name.
+pub(super) fn in_family_form(name: &HeaderName) -> String {
+    name.as_str().replace(['_', '.'], "-")
 }
 
 /// Whether a route sets a header that is a credential by its name.

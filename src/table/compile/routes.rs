@@ -18,13 +18,14 @@ use crate::policy::path;
 use crate::policy::retry::{Cause, Retry};
 use crate::policy::sign::{self, Scheme};
 
+use super::super::identity::{Identification, Source};
 use super::super::matcher::{EnvironmentEntry, Routes, covers};
 use super::super::route::{Action, Auth, Edits, Forward, HostChoice, Route, Sign, SignNames};
 use super::clients::CompiledClients;
 use super::environments::LOCAL;
 use super::headers::Way;
 use super::upstreams::{Upstreams, Use};
-use super::{FileNames, files, headers, policies};
+use super::{Callers, FileNames, files, headers, policies};
 
 /// What all routes of one project have in common.
 pub(super) struct ProjectScope<'c> {
@@ -37,6 +38,7 @@ pub(super) struct ProjectScope<'c> {
     names: Option<Arc<SignNames>>,
     pub(super) pages: Option<Arc<Pages>>,
     clients: &'c CompiledClients,
+    identification: &'c Identification,
     files: &'c FileNames,
 }
 
@@ -67,7 +69,7 @@ impl<'c> ProjectScope<'c> {
     /// Prepares a project.
     pub(super) fn of(
         project: &Project,
-        clients: &'c CompiledClients,
+        callers: &Callers<'c>,
         files: &'c FileNames,
         problems: &mut Vec<Diagnostic>,
     ) -> Self {
@@ -82,7 +84,8 @@ impl<'c> ProjectScope<'c> {
             family,
             names,
             pages: policies::pages(&project.pages, problems),
-            clients,
+            clients: callers.clients,
+            identification: callers.identification,
             files,
         }
     }
@@ -180,7 +183,7 @@ impl Builder<'_, '_, '_> {
             sign: sign?,
             family: Arc::clone(&self.scope.family),
             payload,
-            injected: self.shared.injected(headers::injected(written, &self.scope.family)),
+            injected: self.shared.injected(self.injected(written)),
             request_edits: self.shared.edits(&written.request_headers, Way::Request, self.problems),
             response_edits: self.shared.edits(&written.response_headers, Way::Response, self.problems),
             timeouts: written.timeouts,
@@ -194,6 +197,18 @@ impl Builder<'_, '_, '_> {
             retry: retry(&written.retry),
             series: OnceLock::new(),
         })
+    }
+
+    /// The names that must not survive from the client: what the route sets, and what the edge alone may say of a caller.
+    fn injected(&self, written: &model::Route) -> Vec<Box<str>> {
+        let mut names = headers::injected(written, &self.scope.family);
+        for source in &self.scope.identification.sources {
+            if let Source::Header { user, name } = source {
+                let said = [Some(user), name.as_ref()].into_iter().flatten();
+                names.extend(said.map(|name| headers::in_family_form(name).into_boxed_str()));
+            }
+        }
+        names
     }
 
     fn cors(&mut self, written: &model::Route, environment: &str) -> Option<Arc<Cors>> {
@@ -261,7 +276,9 @@ impl Builder<'_, '_, '_> {
 
     /// Says once for a project that nobody can pass its authentication.
     fn report_closed(&mut self, written: &model::Route) {
-        let closed = written.auth == Auth::Required && self.scope.clients.of_project(&self.scope.name).next().is_none();
+        let clients = self.scope.identification.reads_tokens()
+            && self.scope.clients.of_project(&self.scope.name).next().is_some();
+        let closed = written.auth == Auth::Required && !clients && !self.scope.identification.knows_others();
         if closed && self.shared.closed.insert(Arc::clone(&self.scope.name)) {
             let message = format!("no client may call project `{}`, so this route answers 401 to all", self.scope.name);
             let hint = "add a client, or set `auth: optional` or `auth: none`";

@@ -514,3 +514,70 @@ fn pages_are_read_from_their_files() {
         assert_eq!(error_codes(with(bad)), ["unusable_page"]);
     }
 }
+
+mod identity {
+    use std::path::Path;
+
+    use super::*;
+    use crate::config::model::{IdentitySource, Sign};
+    use crate::table::Table;
+    use crate::users::Network;
+
+    const ANN: &str = "ann@example.com:$2y$04$HYMlDH/Teo.fYE6EruU8.OVuA9OYdTd.atmQkWz/XkWTLcrIJpkKa\n";
+
+    fn of_file(path: &Path, routes: Vec<Route>) -> Model {
+        let mut model = model(vec![project("demo", &["a.test"], routes)]);
+        model.identity.sources = vec![IdentitySource::Basic];
+        model.identity.basic_users = Some(Spanned::new(path.to_owned(), at(9)));
+        model
+    }
+
+    fn required(sign: Option<Sign>) -> Route {
+        Route { auth: Auth::Required, sign, ..route("/a", "https://up.example.com") }
+    }
+
+    fn written(text: &str) -> (tempfile::TempDir, std::path::PathBuf) {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("users");
+        std::fs::write(&path, text).unwrap();
+        (dir, path)
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_used_is_an_error() {
+        let (_dir, path) = written("ann");
+        assert_eq!(error_codes(of_file(&path, vec![])), ["invalid_users_file"]);
+        assert_eq!(error_codes(of_file(Path::new("/nowhere/users"), vec![])), ["invalid_users_file"]);
+        let mut admin = model(vec![]);
+        admin.admin.users_file = Some(Spanned::new(path, at(9)));
+        assert_eq!(error_codes(admin), ["invalid_users_file"]);
+    }
+
+    #[test]
+    fn what_will_not_work_is_said() {
+        let (_dir, path) = written(&format!("{ANN}old:plain\n"));
+        assert_eq!(warning_codes(of_file(&path, vec![required(None)])), ["unusable_user"]);
+        let (_dir, path) = written("# nobody\n");
+        assert_eq!(warning_codes(of_file(&path, vec![required(None)])), ["no_users"]);
+        let (_dir, path) = written(&ANN.replace("@", "-at-"));
+        assert!(warning_codes(of_file(&path, vec![required(None)])).is_empty());
+        assert_eq!(warning_codes(of_file(&path, vec![required(sign(SignScheme::UserStamp))])), ["user_not_address"]);
+        let mut certificates = model(vec![project("demo", &["a.test"], vec![required(None)])]);
+        certificates.identity.sources = vec![IdentitySource::Certificate];
+        certificates.clients = vec![client("dev", None)];
+        assert_eq!(warning_codes(certificates), ["unused_source", "unused_source"], "no client CA, tokens unread");
+    }
+
+    #[test]
+    fn a_table_after_an_edit_knows_who_is_logged_in_and_who_guessed() {
+        let (_dir, path) = written(ANN);
+        let first = table(of_file(&path, vec![]));
+        let from = Network::from(std::net::IpAddr::from([192, 0, 2, 1]));
+        (0..5).for_each(|_| first.guessing.passwords.failed(from, NOW));
+        let second = compiled(of_file(&path, vec![required(None)]), Some(&first)).table.unwrap();
+        let users = |table: &Table| table.identification.users().map(std::sync::Arc::as_ptr);
+        assert_eq!(users(&first), users(&second));
+        assert!(second.guessing.passwords.wait(from, NOW).is_some());
+        assert_eq!(second.followed().len(), 1);
+    }
+}

@@ -4,11 +4,10 @@ use std::borrow::Cow;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use http::header::{ALLOW, AUTHORIZATION, HeaderName, HeaderValue, MAX_FORWARDS, ORIGIN, WWW_AUTHENTICATE};
+use http::header::{ALLOW, HeaderName, HeaderValue, MAX_FORWARDS, ORIGIN};
 use http::{HeaderMap, Method};
 
 use crate::clock::UnixMillis;
-use crate::policy::auth::Presented;
 use crate::policy::cors::{Cors, Preflight};
 use crate::policy::forward;
 use crate::policy::limit::Limits;
@@ -17,8 +16,9 @@ use crate::policy::request_gate::{Canonical, GateRefusal, RequestView};
 use super::super::Table;
 use super::super::environment::Choice;
 use super::super::matcher::{EnvironmentEntry, ProjectEntry, covers};
-use super::super::route::{Auth, Route};
-use super::{Admitted, Assumed, ClientEntry, Consumed, Decision, Identity, Place, Refusal, Trace};
+use super::super::route::Route;
+use super::caller::{Caller, Stop};
+use super::{Admitted, Assumed, Decision, Identity, Place, Refusal, Trace};
 
 /// One decision on its way.
 pub(super) struct Asking<'d, 'a, T> {
@@ -30,12 +30,6 @@ pub(super) struct Asking<'d, 'a, T> {
     pub(super) trace: &'d mut T,
     /// How far it has come; filled in for a refusal, since an admission has it all in its route.
     pub(super) place: Place,
-}
-
-/// Who the caller turned out to be.
-struct Caller {
-    client: Option<Arc<ClientEntry>>,
-    consumed: Consumed,
 }
 
 impl<T: Trace> Asking<'_, '_, T> {
@@ -52,7 +46,8 @@ impl<T: Trace> Asking<'_, '_, T> {
             Preflight::Malformed => return Decision::Refuse(malformed_preflight(), Place::of(route)),
         }
         match self.admit(&route, client_ip) {
-            Err(refusal) => Decision::Refuse(refusal, Place::of(route)),
+            Err(Stop::Refuse(refusal)) => Decision::Refuse(refusal, Place::of(route)),
+            Err(Stop::Verify(login)) => Decision::Verify(login),
             Ok(_) if self.may_go_no_further() => Decision::ServerOptions,
             Ok((caller, identity)) => Decision::Admit(Admitted {
                 route,
@@ -60,6 +55,7 @@ impl<T: Trace> Asking<'_, '_, T> {
                 identity,
                 client_ip,
                 consumed: caller.consumed,
+                source: caller.source,
                 _sealed: (),
             }),
         }
@@ -172,10 +168,10 @@ impl<T: Trace> Asking<'_, '_, T> {
         }
     }
 
-    fn admit(&mut self, route: &Arc<Route>, client_ip: IpAddr) -> Result<(Caller, Identity), Refusal> {
+    fn admit(&mut self, route: &Arc<Route>, client_ip: IpAddr) -> Result<(Caller, Identity), Stop> {
         self.check_method(route)?;
         self.check_access(route, client_ip)?;
-        let caller = self.authenticate(route)?;
+        let caller = self.authenticate(route, client_ip)?;
         let identity = self.identify(route, &caller)?;
         self.check_client(route, &caller)?;
         if let Some(limits) = &route.limits {
@@ -201,77 +197,6 @@ impl<T: Trace> Asking<'_, '_, T> {
         }
         self.trace.verdict("access", "refuse", format_args!("{client_ip} may not use the route"));
         Err(refusal(403, "access_denied", "this address may not use the route"))
-    }
-
-    fn authenticate(&mut self, route: &Route) -> Result<Caller, Refusal> {
-        let nobody = Caller { client: None, consumed: Consumed::default() };
-        if route.auth == Auth::None {
-            self.trace.verdict("auth", "skip", format_args!("the route asks for no authentication"));
-            return Ok(nobody);
-        }
-        let table = self.table;
-        let presented = match self.assumed.client {
-            Some(index) => Presented::Client(index),
-            None => table.clients.present(self.request.headers),
-        };
-        match presented {
-            Presented::Client(index) => match table.client_entries.get(index.0) {
-                Some(client) => self.known(client),
-                None => Err(self.wrong()),
-            },
-            Presented::Wrong => Err(self.wrong()),
-            Presented::Nothing if route.auth == Auth::Optional => {
-                self.trace.verdict("auth", "pass", format_args!("anonymous: no token, and none is required"));
-                Ok(nobody)
-            }
-            Presented::Nothing => {
-                self.trace.verdict("auth", "refuse", format_args!("a client token is required and there is none"));
-                Err(unauthenticated("authentication_required", "this route needs a client token", BEARER))
-            }
-        }
-    }
-
-    fn wrong(&mut self) -> Refusal {
-        self.trace.verdict("auth", "refuse", format_args!("the token is no client's"));
-        unauthenticated("invalid_credentials", "the client token is not valid", BEARER_INVALID)
-    }
-
-    fn known(&mut self, client: &Arc<ClientEntry>) -> Result<Caller, Refusal> {
-        if client.expires_before.is_some_and(|end| self.now >= end) {
-            self.trace.verdict("auth", "refuse", format_args!("client {} has expired", client.name));
-            return Err(unauthenticated("client_expired", "the client token has expired", BEARER_INVALID));
-        }
-        self.trace.verdict("auth", "pass", format_args!("client {}", client.name));
-        Ok(Caller { client: Some(Arc::clone(client)), consumed: consumed(self.request.headers) })
-    }
-
-    /// Whose identity the upstream is told; a route that signs for authenticated callers needs one.
-    fn identify(&mut self, route: &Route, caller: &Caller) -> Result<Identity, Refusal> {
-        let client = caller.client.as_ref().filter(|client| !client.user.is_empty());
-        if let Some(client) = client {
-            self.trace.verdict("identity", "pass", format_args!("{}", client.user));
-            return Ok(Identity { user: Arc::clone(&client.user), name: Arc::clone(&client.display_name) });
-        }
-        if route.sign.is_some() && route.auth == Auth::Required {
-            self.trace.verdict(
-                "identity",
-                "refuse",
-                format_args!("the route signs an identity, and the client has no user"),
-            );
-            return Err(unauthenticated("identity_required", "this route needs a client with a user", BEARER));
-        }
-        self.trace.verdict("identity", "pass", format_args!("anonymous"));
-        Ok(self.table.anonymous.clone())
-    }
-
-    fn check_client(&mut self, route: &Route, caller: &Caller) -> Result<(), Refusal> {
-        let Some(client) = &caller.client else { return Ok(()) };
-        if client.projects.as_ref().is_none_or(|projects| projects.contains(&route.project)) {
-            self.trace.verdict("client", "pass", format_args!("{} may use project {}", client.name, route.project));
-            return Ok(());
-        }
-        self.trace.verdict("client", "refuse", format_args!("{} may not use project {}", client.name, route.project));
-        Err(refusal(403, "client_not_allowed", "this client may not use the project"))
     }
 
     /// What is counted is counted when the data plane takes it; looking at it costs nothing.
@@ -317,22 +242,9 @@ fn why_it_lost(route: &Route, environment: &EnvironmentEntry, path: &str) -> Opt
     }
 }
 
-fn consumed(headers: &HeaderMap) -> Consumed {
-    Consumed {
-        authorization: headers.get_all(AUTHORIZATION).iter().any(is_bearer),
-        api_key: headers.contains_key(API_KEY),
-    }
-}
-
 /// The second name that carries a client token.
 pub(in super::super) const API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 
-fn is_bearer(value: &HeaderValue) -> bool {
-    value.as_bytes().get(..6).is_some_and(|scheme| scheme.eq_ignore_ascii_case(b"bearer"))
-}
-
-const BEARER: &str = "Bearer realm=\"countersign\"";
-const BEARER_INVALID: &str = "Bearer realm=\"countersign\", error=\"invalid_token\"";
 /// What the edge as a whole can do, for a method that it never serves.
 const EDGE_METHODS: &str = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
 
@@ -348,11 +260,7 @@ pub(in super::super) fn allowed_methods(methods: &[Method]) -> HeaderValue {
 }
 
 pub(super) fn refusal(status: u16, code: &'static str, message: &'static str) -> Refusal {
-    Refusal { status, code, message: Cow::Borrowed(message), headers: Vec::new(), close: false }
-}
-
-fn unauthenticated(code: &'static str, message: &'static str, challenge: &'static str) -> Refusal {
-    refusal(401, code, message).with(WWW_AUTHENTICATE, HeaderValue::from_static(challenge))
+    Refusal { status, code, message: Cow::Borrowed(message), headers: Vec::new(), close: false, wrong_token_from: None }
 }
 
 fn origin_not_allowed() -> Refusal {

@@ -102,7 +102,18 @@ impl Wire {
     }
 
     pub fn try_connect(address: SocketAddr) -> std::io::Result<Self> {
-        let stream = TcpStream::connect_timeout(&address, PATIENCE)?;
+        Self::plain(TcpStream::connect_timeout(&address, PATIENCE)?)
+    }
+
+    /// A connection that comes from that address of this machine, such as 127.0.0.2.
+    pub fn connect_from(source: [u8; 4], address: SocketAddr) -> Self {
+        let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).expect("a socket");
+        socket.bind(&SocketAddr::from((source, 0)).into()).expect("bind the source address");
+        socket.connect_timeout(&address.into(), PATIENCE).expect("connect to the edge");
+        Self::plain(socket.into()).expect("options of the connection")
+    }
+
+    fn plain(stream: TcpStream) -> std::io::Result<Self> {
         stream.set_nodelay(true)?;
         stream.set_write_timeout(Some(PATIENCE))?;
         Ok(Self::over(stream.into()))

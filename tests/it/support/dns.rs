@@ -18,7 +18,7 @@ type Names = Vec<(&'static str, Ipv4Addr)>;
 
 impl Dns {
     /// Knows these names; one that occurs twice has two addresses.
-    pub fn start(names: &'static [(&'static str, Ipv4Addr)]) -> Self {
+    pub fn start(names: &[(&'static str, Ipv4Addr)]) -> Self {
         let socket = UdpSocket::bind("127.0.0.1:0").expect("bind a name server");
         let address = socket.local_addr().expect("an address");
         socket.set_read_timeout(Some(Duration::from_millis(200))).expect("a timeout");
