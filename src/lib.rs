@@ -7,7 +7,7 @@
 //! | words | [`id`], [`clock`], [`secret`], [`private`], [`diagnostic`], [`mod@exit`], [`follow`], [`observe`] | nothing above |
 //! | mechanisms | [`config`], [`policy`], [`tls`], [`users`] | words; never each other |
 //! | snapshot | [`table`] | config, policy, tls, users |
-//! | services | [`reload`], [`proxy`] | table; never each other, and `proxy` never `config` |
+//! | services | [`reload`], [`proxy`], [`acme`] | table; never each other, and only `reload` knows `config` |
 //! | control plane | [`admin`] | everything below but `proxy` |
 //! | composition | [`server`] | everything: the only place that sees every module |
 //! | commands | [`cli`] | server |
@@ -16,6 +16,7 @@
 //! [`table::Table::decide`], rewrites the head by [`table::rewrite`], streams, records. *An edit*: `reload`
 //! notices it, [`config`] reads it, [`table`] compiles it, one atomic store publishes it.
 
+pub mod acme;
 pub mod admin;
 pub mod cli;
 pub mod clock;

@@ -50,6 +50,8 @@ pub struct Parts {
     pub listeners: Vec<ListenerAddress>,
     /// When the process started.
     pub started_at: UnixMillis,
+    /// How the hosts stand whose certificates are obtained; `None`: nobody obtains any.
+    pub acme: Option<Arc<crate::acme::Status>>,
 }
 
 /// A data listener, bound.

@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering;
 use serde::Serialize;
 use serde_json::Value;
 
+use crate::acme::HostStatus;
 use crate::clock;
 use crate::observe::timestamp::rfc3339_micros;
 use crate::reload::Outcome;
@@ -29,6 +30,7 @@ pub struct Status {
     draining: bool,
     listeners: Vec<ListenerStatus>,
     upstreams: Vec<UpstreamStatus>,
+    acme: Vec<AcmeStatus>,
     routes: usize,
     connections: i64,
     in_flight: i64,
@@ -49,6 +51,15 @@ struct ListenerStatus {
     name: String,
     address: SocketAddr,
     tls: bool,
+}
+
+/// One host whose certificate is obtained.
+#[derive(Debug, Serialize)]
+struct AcmeStatus {
+    host: String,
+    not_after: Option<String>,
+    next_renewal: String,
+    last_error: Option<String>,
 }
 
 #[derive(Debug, Serialize)]
@@ -103,6 +114,7 @@ impl Status {
             draining: live.is_draining(),
             listeners: listeners.collect(),
             upstreams: table.upstreams.iter().map(|upstream| UpstreamStatus::of(shared, upstream)).collect(),
+            acme: parts.acme.iter().flat_map(|status| status.hosts()).map(AcmeStatus::of).collect(),
             routes: table.routes.len(),
             connections: live.connections.load(Ordering::Relaxed),
             in_flight: live.in_flight.load(Ordering::Relaxed),
@@ -120,6 +132,17 @@ impl LastReload {
             took_ms: last.took.as_millis(),
             diagnostics: last.diagnostics.clone(),
             needs_restart: last.needs_restart.clone(),
+        }
+    }
+}
+
+impl AcmeStatus {
+    fn of(host: HostStatus) -> Self {
+        Self {
+            host: host.host,
+            not_after: host.not_after.map(time),
+            next_renewal: time(host.next_renewal),
+            last_error: host.last_error,
         }
     }
 }

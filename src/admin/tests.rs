@@ -64,7 +64,8 @@ impl Bench {
         let address = "127.0.0.1:8080".parse().unwrap();
         let listeners = vec![ListenerAddress { name: "http".to_owned(), address, tls: true }];
         let (verifier, started_at) = (Verifier::start(1).unwrap(), 1_795_290_358_123);
-        let parts = Parts { reloader, observer: Arc::clone(&observer), token, verifier, listeners, started_at };
+        let acme = None;
+        let parts = Parts { reloader, observer: Arc::clone(&observer), token, verifier, listeners, started_at, acme };
         let admin = start_with(bind("127.0.0.1:0".parse().unwrap()).unwrap(), parts, patience).unwrap();
         Self { _dir: dir, config: path, token: clear, observer, admin }
     }

@@ -7,8 +7,8 @@ use std::path::Path;
 
 use super::decoder::{Decoder, Gathered};
 use super::fields::{Later, Off, Shape};
-use super::model::{Admin, Client, Group, Identity, Listener, Logging, Model, Project, Server};
-use super::section::{admin, clients, identity, listeners, logging, projects, server, upstreams};
+use super::model::{Acme, Admin, Client, Group, Identity, Listener, Logging, Model, Project, Server};
+use super::section::{acme, admin, clients, identity, listeners, logging, projects, server, upstreams};
 use super::tree::{Entry, Kind, Node};
 use super::value::shown;
 use crate::diagnostic::{Diagnostic, Pos, Spanned};
@@ -20,6 +20,7 @@ const DOCUMENT: Shape = Shape {
         "server",
         "logging",
         "listeners",
+        "acme",
         "admin",
         "upstreams",
         "tokens_dir",
@@ -27,11 +28,7 @@ const DOCUMENT: Shape = Shape {
         "identity",
         "projects",
     ],
-    later: &[
-        Later { key: "acme", off: Off::Empty },
-        Later { key: "providers", off: Off::Empty },
-        Later { key: "credentials", off: Off::Empty },
-    ],
+    later: &[Later { key: "providers", off: Off::Empty }, Later { key: "credentials", off: Off::Empty }],
 };
 
 /// Sections that may stand in one file only.
@@ -43,6 +40,7 @@ pub struct Parts {
     server: Option<Server>,
     logging: Option<Logging>,
     listeners: Vec<Listener>,
+    acme: Option<Acme>,
     admin: Option<Admin>,
     upstreams: Vec<Group>,
     tokens_dir: Option<std::path::PathBuf>,
@@ -89,6 +87,9 @@ impl Parts {
         }
         if let Some(node) = fields.get("logging") {
             self.logging = Some(logging::decode(decoder, node));
+        }
+        if let Some(entry) = fields.entry("acme") {
+            self.acme = acme::decode(decoder, entry);
         }
         if let Some(entry) = fields.entry("admin") {
             self.admin = Some(admin::decode(decoder, &entry.value, entry.at));
@@ -226,7 +227,7 @@ impl Parts {
             server: self.server.unwrap_or_else(server::default),
             logging: self.logging.unwrap_or_else(logging::default),
             listeners: self.listeners,
-            acme: None,
+            acme: self.acme,
             admin: self.admin.unwrap_or_else(|| admin::default(dir, start)),
             upstreams: self.upstreams,
             tokens_dir: self.tokens_dir.unwrap_or_else(|| dir.join("../tokens")),

@@ -1,5 +1,6 @@
 //! One file per section of the configuration: nodes in, parts of the [`super::model`] out.
 
+pub mod acme;
 pub mod admin;
 pub mod balance;
 pub mod clients;

@@ -65,7 +65,7 @@ pub struct Reloader {
     retired: Mutex<Vec<Arc<Table>>>,
     observer: OnceLock<Arc<Observer>>,
     /// Told of every table that is published after the first.
-    published: OnceLock<Box<dyn Fn() + Send + Sync>>,
+    published: Mutex<Vec<Box<dyn Fn() + Send + Sync>>>,
     /// When the last load began.
     began: Mutex<Instant>,
     /// How many have asked, ever.
@@ -118,7 +118,7 @@ impl Reloader {
             seen: Mutex::new((candidate.watched, candidate.fingerprint)),
             retired: Mutex::default(),
             observer: OnceLock::new(),
-            published: OnceLock::new(),
+            published: Mutex::default(),
             began: Mutex::new(begun),
             asked: AtomicU64::new(0),
             answered: Mutex::new(0),
@@ -137,10 +137,9 @@ impl Reloader {
         let _ = self.observer.set(observer);
     }
 
-    /// From now on `told` is called after every table that is published.
+    /// From now on `told` is called after every table that is published. It must not block.
     pub fn on_publish(&self, told: impl Fn() + Send + Sync + 'static) {
-        // A second listener would hear nothing that the first does not.
-        let _ = self.published.set(Box::new(told));
+        self.published.lock().push(Box::new(told));
     }
 
     /// The table in force.
@@ -262,9 +261,7 @@ impl Reloader {
         let table = Arc::new(table);
         self.table.store(Arc::clone(&table));
         self.retired.lock().push(Arc::clone(old));
-        if let Some(told) = self.published.get() {
-            told();
-        }
+        self.published.lock().iter().for_each(|told| told());
         let Some(observer) = self.observer.get() else { return };
         observer.live.published.notify_one();
         if table.logging != old.logging {

@@ -13,6 +13,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use crate::acme;
 use crate::admin::token::{AdminToken, TokenError};
 use crate::admin::{self, ListenerAddress, Parts};
 use crate::clock;
@@ -112,6 +113,7 @@ struct Running {
     listening: Listening,
     admin: Option<admin::Running>,
     _watch: Option<Watch>,
+    _acme: Option<acme::Running>,
     _follower: Follower,
     workers: Arc<Workers>,
     observer: Arc<Observer>,
@@ -145,9 +147,11 @@ fn start(source: &Source, reloader: &Arc<Reloader>, table: &Table) -> Result<Run
     let pid = writable(source, table)?;
     reloader.observe(Arc::clone(&observer));
     let threads = table.server.threads.unwrap_or_else(cores);
+    let challenges = Arc::<Challenges>::default();
+    let acme = acme(source, reloader, &observer, &challenges);
     let workers = Arc::new(Workers::start(threads).map_err(StartError::System)?);
     let verifier = Verifier::start(threads.div_ceil(2)).map_err(StartError::System)?;
-    let engine = engine(reloader, &observer, &verifier, table, threads)?;
+    let engine = engine(reloader, &observer, &verifier, table, &challenges, threads)?;
     certificates(reloader, &observer);
     let addresses: Vec<ListenerAddress> = bound.iter().map(address_of).collect();
     let admin_address = admin.as_ref().and_then(|admin| admin.local_addr().ok());
@@ -159,7 +163,8 @@ fn start(source: &Source, reloader: &Arc<Reloader>, table: &Table) -> Result<Run
     let admin = match admin.zip(token) {
         Some((listener, token)) => {
             let (reloader, observer) = (Arc::clone(reloader), Arc::clone(&observer));
-            let parts = Parts { reloader, observer, token, verifier, listeners: addresses, started_at };
+            let acme = acme.as_ref().map(acme::Prepared::status);
+            let parts = Parts { reloader, observer, token, verifier, listeners: addresses, started_at, acme };
             Some(admin::start(listener, parts).map_err(StartError::System)?)
         }
         None => None,
@@ -168,8 +173,30 @@ fn start(source: &Source, reloader: &Arc<Reloader>, table: &Table) -> Result<Run
         Source::File(_) => Some(Watch::start(Arc::clone(reloader)).map_err(StartError::System)?),
         Source::QuickStart { .. } => None,
     };
+    let acme = acme.map(acme::Prepared::start).transpose().map_err(StartError::System)?;
     let follower = follower(reloader).map_err(StartError::System)?;
-    Ok(Running { listening, admin, _watch: watch, _follower: follower, workers, observer, _pid: pid })
+    Ok(Running { listening, admin, _watch: watch, _acme: acme, _follower: follower, workers, observer, _pid: pid })
+}
+
+/// Certificates that were obtained are served before anything listens. A quick start, which writes nowhere, obtains none.
+fn acme(
+    source: &Source,
+    reloader: &Arc<Reloader>,
+    observer: &Arc<Observer>,
+    challenges: &Arc<Challenges>,
+) -> Option<acme::Prepared> {
+    if matches!(source, Source::QuickStart { .. }) {
+        return None;
+    }
+    let prepared = acme::prepare(acme::Parts {
+        tables: reloader.tables(),
+        certificates: Arc::clone(&reloader.current().tls.certificates),
+        challenges: Arc::clone(challenges),
+        observer: Arc::clone(observer),
+    });
+    let changed = prepared.changed();
+    reloader.on_publish(move || changed.notify_one());
+    Some(prepared)
 }
 
 fn address_of(bound: &proxy::Bound) -> ListenerAddress {
@@ -222,10 +249,11 @@ fn engine(
     observer: &Arc<Observer>,
     verifier: &Arc<Verifier>,
     table: &Table,
+    challenges: &Arc<Challenges>,
     threads: usize,
 ) -> Result<Arc<Engine>, StartError> {
     let made = catch_unwind(AssertUnwindSafe(|| {
-        let (resolver, challenges) = (Resolver::new(&table.server), Arc::new(Challenges::default()));
+        let (resolver, challenges) = (Resolver::new(&table.server), Arc::clone(challenges));
         let (observer, verifier) = (Arc::clone(observer), Arc::clone(verifier));
         Engine::new(reloader.tables(), observer, resolver, verifier, challenges, threads)
     }));

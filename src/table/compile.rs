@@ -6,6 +6,7 @@
 //!
 //! Invariants: with an error there is no table, so nothing half-built is ever served; no message holds a secret.
 
+mod acme;
 mod ca;
 mod client_certificate;
 mod clients;
@@ -73,6 +74,7 @@ pub fn compile(model: Model, sources: &Sources, stamp: Stamp, previous: Option<&
     let (projects, routes) = projects(&model, &callers, &mut upstreams, shared, &files, &mut problems);
     upstreams.report_use(&mut problems);
     let started_with = started_with(&model, previous);
+    let acme = acme::compile(&model, &started_with.admin.state_dir, &mut problems);
     let tls = tls::compile(&model, &started_with, previous, stamp.now, &mut problems);
     problems.sort_by_key(|problem| problem.at);
     if problems.iter().any(Diagnostic::is_error) {
@@ -92,6 +94,7 @@ pub fn compile(model: Model, sources: &Sources, stamp: Stamp, previous: Option<&
         server: model.server,
         logging: model.logging,
         listeners: model.listeners,
+        acme,
         tls,
         admin: model.admin,
         tokens_dir: model.tokens_dir,

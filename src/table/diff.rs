@@ -145,6 +145,7 @@ fn settings(old: &Table, new: &Table, changed: &mut Vec<String>) {
         changed.push("identity".to_owned());
     }
     let live = [
+        ("acme", old.acme != new.acme),
         ("admin.allow", old.admin.allow != new.admin.allow),
         ("admin.hosts", old.admin.hosts != new.admin.hosts),
         ("admin.metrics.allow", old.admin.metrics_allow != new.admin.metrics_allow),

@@ -3,6 +3,7 @@
 //! A request pins one `Arc<Table>` on arrival and never sees another. Nothing in here blocks, logs or reads files;
 //! the only things that change inside are counters of endpoints, which live longer than one table (carried over).
 
+pub mod acme;
 pub mod compile;
 pub mod decide;
 pub mod diff;
@@ -50,6 +51,8 @@ pub struct Table {
     pub logging: Logging,
     /// As written.
     pub listeners: Vec<Listener>,
+    /// Certificates that are obtained; live.
+    pub acme: Option<Arc<acme::Acme>>,
     /// What TLS listeners present; live.
     pub tls: Terminations,
     /// As written; `allow`, `hosts`, `metrics_allow` are live.

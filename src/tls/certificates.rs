@@ -23,6 +23,15 @@ impl Certificates {
         });
     }
 
+    /// `host` is not one of those any more.
+    pub fn forget(&self, host: &str) {
+        self.obtained.rcu(|known| {
+            let mut known = HashMap::clone(known);
+            known.remove(host);
+            known
+        });
+    }
+
     /// What was obtained for a host.
     pub fn obtained_for(&self, host: &str) -> Option<Arc<Loaded>> {
         self.obtained.load().get(host).cloned()

@@ -13,6 +13,7 @@
 
 mod support;
 
+mod acme;
 mod admin;
 #[path = "../architecture.rs"]
 mod architecture;
@@ -36,6 +37,7 @@ mod phases;
 mod pool;
 mod proxy_protocol;
 mod real;
+mod recipes;
 mod reload;
 mod retries;
 mod routing;

@@ -164,7 +164,7 @@ mod tests {
         }
         assert_eq!((&value["query"], &value["method"]), (&"".into(), &"".into()));
         assert_eq!((&value["status"], &value["end"]), (&0.into(), &"client_abort".into()));
-        assert_eq!(value.as_object().unwrap().len(), 31);
+        assert_eq!(value.as_object().unwrap().len(), 32);
     }
 
     #[test]

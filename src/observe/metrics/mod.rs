@@ -4,6 +4,7 @@
 //! [`UpstreamSeries`]); what [`Live`] counts is read when somebody asks. Series of removed routes stay until the end
 //! of the process, as counters that disappear read as resets.
 
+mod acme;
 mod chain;
 mod families;
 mod series;
@@ -47,6 +48,7 @@ pub struct Metrics {
     upstreams: RwLock<HashMap<Box<str>, Arc<UpstreamSeries>, ahash::RandomState>>,
     unmatched: Arc<RouteSeries>,
     config: ConfigFamilies,
+    acme: acme::Families,
     live: Arc<Live>,
     gauges: LiveFamilies,
     tls: TlsFamilies,
@@ -74,6 +76,7 @@ impl Metrics {
             unmatched: Arc::new(RouteSeries::new(Arc::clone(&families), "", "", "")),
             upstreams: RwLock::default(),
             config: ConfigFamilies::register(&registry)?,
+            acme: acme::Families::register(&registry)?,
             gauges: LiveFamilies::register(&registry)?,
             tls: TlsFamilies::register(&registry)?,
             judge: OnceLock::new(),
@@ -147,6 +150,21 @@ impl Metrics {
     pub fn reload(&self, outcome: &'static str, generation: u64, sha256: &str) {
         let _consistent = self.consistent.lock();
         self.config.reload(outcome, generation, sha256);
+    }
+
+    /// An order for a certificate ended: `obtained` or `failed`.
+    pub fn acme_order(&self, host: &str, outcome: &'static str) {
+        self.acme.order(host, outcome);
+    }
+
+    /// When the next certificate for a host is asked for, in seconds since the epoch.
+    pub fn acme_next_renewal(&self, host: &str, seconds: u64) {
+        self.acme.next_renewal(host, seconds);
+    }
+
+    /// No certificates are asked for any more.
+    pub fn acme_forget(&self, host: &str) {
+        self.acme.forget(host);
     }
 
     /// A TLS handshake with a client ended: `full`, `resumed` or `failed`.

@@ -216,6 +216,12 @@ impl Edge {
         Config::routes(routes).origin(origin).start()
     }
 
+    /// Starts the binary again, after it has ended, on what it left behind, and waits until it is ready.
+    pub fn relaunch(&mut self) {
+        self.process = Process::spawn(&mut self.config.command(&self.file()));
+        self.wait_ready();
+    }
+
     /// Waits until it is ready; false when somebody else was faster to bind its port.
     fn settles(&self) -> bool {
         eventually("the edge is ready", || match self.process.ended() {

@@ -17,6 +17,7 @@ pub mod message;
 pub mod metrics;
 pub mod nginx;
 pub mod origin;
+pub mod pebble;
 pub mod process;
 pub mod python;
 pub mod shared;

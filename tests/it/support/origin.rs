@@ -130,6 +130,11 @@ impl Origin {
         self.state.requests.lock().unwrap().clone()
     }
 
+    /// Starts the record anew.
+    pub fn forget(&self) {
+        self.state.requests.lock().unwrap().clear();
+    }
+
     /// How many requests have come.
     pub fn count(&self) -> usize {
         self.state.requests.lock().unwrap().len()

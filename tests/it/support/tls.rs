@@ -128,9 +128,18 @@ impl TlsClient {
         Self::make(authority, Some(own))
     }
 
+    /// Believes the authority whose certificate that is.
+    pub fn believing(pem: &str) -> Self {
+        Self::with(pem, None)
+    }
+
     fn make(authority: &Authority, own: Option<&Pem>) -> Self {
+        Self::with(&authority.pem, own)
+    }
+
+    fn with(pem: &str, own: Option<&Pem>) -> Self {
         let mut roots = RootCertStore::empty();
-        roots.add(CertificateDer::from_pem_slice(authority.pem.as_bytes()).expect("a certificate")).expect("an anchor");
+        roots.add(CertificateDer::from_pem_slice(pem.as_bytes()).expect("a certificate")).expect("an anchor");
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
         let builder = builder.expect("versions").with_root_certificates(roots);
