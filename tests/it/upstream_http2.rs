@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 
 use crate::support::authority::Authority;
 use crate::support::edge::{Reported, free_address};
-use crate::support::frames::{DATA, END_STREAM, Frames};
+use crate::support::frames::{DATA, END_HEADERS, END_STREAM, Frames, HEADERS};
+use crate::support::h2::{self, H2};
 use crate::support::nginx::Nginx;
 use crate::support::origin::After;
 use crate::support::process::{Process, run};
@@ -136,6 +137,39 @@ fn clear(authority: &str, keys: &str) -> Edge {
     .value("upstream", authority)
     .value("keys", keys)
     .start()
+}
+
+/// RFC 9110 §6.4.1. Data behind such a head must become part of no answer, in either protocol.
+#[test]
+fn an_answer_that_has_no_body_gets_none_whatever_the_upstream_sends() {
+    const NO_CONTENT: &[u8] = &[0x89];
+    const NOT_MODIFIED: &[u8] = &[0x8b];
+    for (status, head) in [(204, NO_CONTENT), (304, NOT_MODIFIED)] {
+        let upstream = Frames::start(move |peer, stream, _| {
+            peer.frame(HEADERS, END_HEADERS, stream, head);
+            peer.frame(DATA, 0, stream, b"body");
+            peer.frame(DATA, END_STREAM, stream, b"");
+            After::Keep
+        });
+        let edge = Config::new(
+            r#"
+            upstreams:
+              u: { scheme: h2c, endpoints: [{ address: "{upstream}" }] }
+            projects:
+              demo:
+                upstream_policy: open
+                environments: { production: { routes: [{ prefix: /, upstream: u, auth: none }] } }
+            "#,
+        );
+        let edge = edge.value("upstream", &upstream.authority()).listener("h2c: true").start();
+        let answer = H2::connect(edge.data).get("/x");
+        assert_eq!((answer.status, answer.body.len(), answer.end), (status, 0, Some(h2::End::Clean)), "{answer:?}");
+        let mut wire = edge.connect();
+        for _ in 0..2 {
+            wire.send(Request::get("/x").keep_alive().bytes());
+            assert_eq!(wire.response().status, status, "the connection keeps its place");
+        }
+    }
 }
 
 #[test]

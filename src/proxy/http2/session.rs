@@ -10,7 +10,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::Stream as Messages;
-use http::{HeaderMap, HeaderName, Response, StatusCode, header};
+use http::{HeaderMap, HeaderName, Method, Response, StatusCode, header};
 use pingora_core::protocols::Digest;
 use pingora_core::protocols::http::HttpTask;
 use pingora_core::protocols::http::body_buffer::FixedBuffer;
@@ -89,11 +89,20 @@ impl Session {
         if self.ended {
             return Ok(());
         }
+        if self.has_no_body() {
+            data.clear();
+        }
         let length = data.len();
         poll_fn(|cx| self.stream.poll_send(cx, &mut data, end)).await.map_err(writing)?;
         self.body_sent += length;
         self.ended = end;
         Ok(())
+    }
+
+    /// RFC 9110 §6.4.1; an upstream of HTTP/2 can send data behind such a head all the same.
+    fn has_no_body(&self) -> bool {
+        let status = self.response.as_ref().map(|head| head.status);
+        self.request.method == Method::HEAD || matches!(status, Some(StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED))
     }
 
     fn send_end(&mut self, mut trailers: HeaderMap) -> Result<()> {

@@ -19,7 +19,7 @@ pub const PING: u8 = 6;
 pub const GOAWAY: u8 = 7;
 pub const END_STREAM: u8 = 1;
 const ACK: u8 = 1;
-const END_HEADERS: u8 = 4;
+pub const END_HEADERS: u8 = 4;
 /// `:status: 200`
 pub const OK: &[u8] = &[0x88];
 
