@@ -11,7 +11,7 @@
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, RawFd};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, Waker, ready};
 
@@ -36,6 +36,10 @@ const READ_AHEAD: usize = 32 * 1024;
 /// What one read of a head reserves.
 const HEAD_READ: usize = 4 * 1024;
 
+/// Answers that are compressed at the same time on one connection. Each takes up to 1 MiB, and a client of HTTP/2 that never opens
+/// its windows could have a hundred of them for as many small requests; the next one goes out as it is.
+const MOST_COMPRESSED: usize = 32;
+
 /// One accepted connection.
 #[derive(Debug)]
 pub struct Connection {
@@ -47,6 +51,7 @@ pub struct Connection {
     entry: OnceLock<Entry>,
     fd: RawFd,
     cut: AtomicBool,
+    compressing: AtomicUsize,
     wire: Mutex<Wire>,
 }
 
@@ -98,6 +103,7 @@ impl Connection {
             entry: OnceLock::new(),
             fd,
             cut: AtomicBool::new(false),
+            compressing: AtomicUsize::new(0),
             wire: Mutex::new(Wire {
                 transport: Transport::Plain(socket),
                 input: BytesMut::new(),
@@ -141,6 +147,17 @@ impl Connection {
     /// What the client showed and the listener verified; `None` without mutual TLS.
     pub fn certificate(&self) -> Option<&ClientCertificate> {
         self.entry.get()?.certificate.as_deref()
+    }
+
+    /// Whether one more answer may be compressed; whoever may says when it is over ([`Connection::compressed`]).
+    pub fn may_compress(&self) -> bool {
+        let more = |running| (running < MOST_COMPRESSED).then_some(running + 1);
+        self.compressing.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).is_ok()
+    }
+
+    /// One that was compressed is over.
+    pub fn compressed(&self) {
+        self.compressing.fetch_sub(1, Ordering::Relaxed);
     }
 
     /// The state; uncontended.

@@ -78,6 +78,7 @@ pub struct Context {
     pub bytes_out: u64,
     /// By which the response's body is compressed on its way.
     pub encoder: Option<Encoder>,
+    compresses: bool,
     streaming: bool,
     recorded: bool,
     started: Instant,
@@ -113,6 +114,7 @@ impl Context {
             bytes_in: 0,
             bytes_out: 0,
             encoder: None,
+            compresses: false,
             streaming: false,
             recorded: false,
             started: Instant::now(),
@@ -161,6 +163,21 @@ impl Context {
     /// The response head goes out now.
     pub fn answering(&mut self) {
         self.first_byte.get_or_insert_with(|| self.started.elapsed());
+    }
+
+    /// Whether its answer may be compressed, as far as its connection is concerned. Counts until the request is over.
+    pub fn may_compress(&mut self) -> bool {
+        self.compresses = self.compresses || self.downstream.as_ref().is_some_and(|it| it.connection().may_compress());
+        self.compresses
+    }
+
+    /// It is not compressed after all.
+    pub fn goes_as_it_is(&mut self) {
+        if std::mem::take(&mut self.compresses)
+            && let Some(downstream) = &self.downstream
+        {
+            downstream.connection().compressed();
+        }
     }
 
     /// The response has no end that could be known in advance.
@@ -284,6 +301,7 @@ impl Drop for Context {
             let facts = downstream.as_ref().map(Facts::of_downstream).unwrap_or_default();
             self.emit(&facts, status, self.bytes_in, self.bytes_out);
         }
+        self.goes_as_it_is();
         let live = self.shared.live();
         if self.streaming {
             live.streams_open.fetch_sub(1, Ordering::AcqRel);

@@ -75,7 +75,10 @@ fn only(headers: &http::HeaderMap, name: &HeaderName) -> Option<HeaderValue> {
 
 /// Answers it.
 pub async fn answer(session: &mut Session, ctx: &mut Context, request: FileRequest) -> Result<()> {
-    let Some(asked) = request.asked else { return refuse(session, ctx, not_found()).await };
+    let Some(mut asked) = request.asked else { return refuse(session, ctx, not_found()).await };
+    if !asked.accepted.is_empty() && !ctx.may_compress() {
+        asked.accepted = Default::default();
+    }
     let prepared = tokio::task::spawn_blocking(move || match &asked.route.action {
         Action::Files(files) => asked.prepare(files),
         _ => Err(internal()),

@@ -314,8 +314,12 @@ impl ProxyHttp for Gateway {
             decorate::cors(response, route, &session.req_header().headers)?;
             edit(response, &route.response_edits)?;
             decorate::fill(response, &route.response_edits, session.req_header(), ctx)?;
-            if let Some(offered) = &route.compress {
-                ctx.encoder = compress::begin(session.req_header(), response, offered)?;
+        }
+        if let Some(offered) = ctx.route.as_ref().and_then(|route| route.compress.clone()) {
+            let offered: &[_] = if ctx.may_compress() { &offered } else { &[] };
+            ctx.encoder = compress::begin(session.req_header(), response, offered)?;
+            if ctx.encoder.is_none() {
+                ctx.goes_as_it_is();
             }
         }
         // RFC 9112 §6.1: no transfer coding for a client that doesn't know it; the close ends the body.

@@ -151,3 +151,12 @@ async fn a_fault_reaches_the_reader_but_lets_the_edge_tell_the_client_about_its_
     connection.wire().clocks.fail(Fault::ClientStalled);
     assert!(poll_fn(|cx| connection.wire().poll_write(cx, b"x")).await.is_err());
 }
+
+#[tokio::test]
+async fn so_many_answers_of_a_connection_are_compressed_at_once_and_no_more() {
+    let (_client, connection) = pair().await;
+    let taken = (0..100).filter(|_| connection.may_compress()).count();
+    assert_eq!(taken, super::MOST_COMPRESSED);
+    connection.compressed();
+    assert!(connection.may_compress() && !connection.may_compress(), "one is over, one may begin");
+}
