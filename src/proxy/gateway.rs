@@ -391,7 +391,8 @@ impl ProxyHttp for Gateway {
         let fault = ctx.fault();
         let failure = ctx.failure.get_or_insert_with(|| failure::of(error, fault)).clone();
         if ctx.detail.is_empty() {
-            ctx.detail = failure::describe(error);
+            // What our own clocks found out, Pingora only hears as an error of the connection.
+            ctx.detail = if fault.is_some() { failure.message.to_owned() } else { failure::describe(error) };
         }
         note_endpoint(ctx, &failure);
         let begun = session
@@ -404,9 +405,7 @@ impl ProxyHttp for Gateway {
             let request = &session.req_header().headers;
             let mut answer = Answer::problem(&problem, &ctx.id, request, ctx.pages());
             decorate::own_answer(&mut answer, ctx.route.as_deref(), request);
-            if failure.status == 503 {
-                answer.headers.push((header::RETRY_AFTER, HeaderValue::from_static("5")));
-            }
+            answer.headers.extend(problem.retry_after().map(|seconds| (header::RETRY_AFTER, seconds.into())));
             ctx.answering();
             session.set_keepalive(None);
             let _ = answer.send(session).await;

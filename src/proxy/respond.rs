@@ -56,6 +56,16 @@ pub struct Answer {
     pub body: Bytes,
 }
 
+/// For whoever is answered 503, when nothing tells how long it will last.
+pub const COME_BACK: u64 = 5;
+
+impl Problem<'_> {
+    /// The seconds after which it is worth another try; `None`: time alone mends nothing.
+    pub fn retry_after(&self) -> Option<u64> {
+        (self.status == 503).then_some(COME_BACK)
+    }
+}
+
 impl Answer {
     /// An error: HTML for a browser that asks for it, the project's page if it has one; JSON for everybody else.
     pub fn problem(problem: &Problem<'_>, id: &RequestId, request: &HeaderMap, pages: Option<&Pages>) -> Self {
@@ -204,7 +214,7 @@ pub fn before_the_engine(stream: &Stream, engine: &Engine, rejection: &HeadRejec
 /// Answers a stream without Pingora. Returns how many bytes of body were sent.
 pub fn on_stream(stream: &Stream, problem: &Problem<'_>, id: &RequestId) -> usize {
     let status = StatusCode::from_u16(problem.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    stream.answer(status, "application/json", json(problem, id))
+    stream.answer(status, "application/json", problem.retry_after(), json(problem, id))
 }
 
 /// Answers without Pingora, and for the last time on this connection. `request`: as much of its head as there is, so that
@@ -212,9 +222,10 @@ pub fn on_stream(stream: &Stream, problem: &Problem<'_>, id: &RequestId) -> usiz
 pub fn past_the_engine(connection: &Connection, problem: &Problem<'_>, id: &RequestId, request: &[u8]) -> usize {
     let body = json(problem, id);
     let reason = StatusCode::from_u16(problem.status).ok().and_then(|status| status.canonical_reason()).unwrap_or("");
+    let again = problem.retry_after().map(|seconds| format!("retry-after: {seconds}\r\n")).unwrap_or_default();
     let head = format!(
         "HTTP/1.1 {status} {reason}\r\ncontent-type: application/json\r\ncache-control: no-store\r\n\
-         x-content-type-options: nosniff\r\ncontent-length: {length}\r\ndate: {date}\r\nconnection: close\r\n\r\n",
+         x-content-type-options: nosniff\r\n{again}content-length: {length}\r\ndate: {date}\r\nconnection: close\r\n\r\n",
         status = problem.status,
         length = body.len(),
         date = httpdate::fmt_http_date(SystemTime::now()),
