@@ -3,6 +3,7 @@
 //! The context's end is the request's end: whatever becomes of it (answered, aborted, cut, panicked), dropping the context
 //! takes it out of the in-flight count and, if nobody did before, writes its record.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -22,6 +23,7 @@ use super::respond::{Problem, RequestLine};
 use crate::clock::{self, UnixMillis};
 use crate::id::RequestId;
 use crate::observe::event::{End, RequestEnd};
+use crate::policy::forward;
 use crate::policy::limit::Permit;
 use crate::policy::page::Pages;
 use crate::policy::trace::{self, TraceId};
@@ -172,12 +174,21 @@ impl Context {
     /// Writes the record of a request that ended under Pingora's eyes.
     pub fn record(&mut self, session: &Session) {
         let request = session.req_header();
-        let facts = Facts::of(request);
+        let facts = Facts { client_ip: self.client_of(&request.headers), ..Facts::of(request) };
         let status = session.response_written().map_or(0, |head| head.status.as_u16());
         let bytes_in = u64::try_from(session.body_bytes_read()).unwrap_or(0);
         let bytes_out = u64::try_from(session.body_bytes_sent()).unwrap_or(0);
         self.recorded = true;
         self.emit(&facts, status, bytes_in, bytes_out);
+    }
+
+    /// Whose request it is, also when nothing was decided: trusted proxies are believed in the record of a refusal as well.
+    fn client_of(&self, headers: &HeaderMap) -> Option<IpAddr> {
+        if let Some(admitted) = &self.admitted {
+            return Some(admitted.client_ip);
+        }
+        let peer = self.downstream.as_ref()?.connection().peer().ip();
+        Some(forward::client_address(peer, headers, &self.table.trusted_proxies))
     }
 
     /// The request was given up: the client is told, if nothing was said yet, and the record says what is known.
@@ -211,7 +222,7 @@ impl Context {
             first_byte: self.first_byte,
             request_id: self.id.as_str(),
             listener: connection.map_or("", |connection| &connection.listener.name),
-            client_ip: admitted.map(|admitted| admitted.client_ip).or(peer).unwrap_or([0, 0, 0, 0].into()),
+            client_ip: facts.client_ip.or(peer).unwrap_or([0, 0, 0, 0].into()),
             method: facts.method,
             host: facts.host,
             path: facts.path,
@@ -273,6 +284,8 @@ impl Drop for Context {
             let downstream = self.downstream.clone();
             let status = self.status.map_or(0, |status| status.as_u16());
             let facts = downstream.as_ref().map(Facts::of_downstream).unwrap_or_default();
+            let client_ip = self.admitted.as_ref().map(|admitted| admitted.client_ip);
+            let facts = Facts { client_ip, ..facts };
             self.emit(&facts, status, self.bytes_in, self.bytes_out);
         }
         let live = self.shared.live();
@@ -295,6 +308,8 @@ struct Facts<'a> {
     referer: Option<&'a str>,
     user_agent: Option<&'a str>,
     trace: Option<TraceId<'a>>,
+    /// `None`: what is known of the connection has to do.
+    client_ip: Option<IpAddr>,
 }
 
 impl<'a> Facts<'a> {
@@ -310,6 +325,7 @@ impl<'a> Facts<'a> {
             referer: text(&request.headers, &header::REFERER),
             user_agent: text(&request.headers, &header::USER_AGENT),
             trace: trace::named(&request.headers),
+            client_ip: None,
         }
     }
 
