@@ -87,7 +87,8 @@ impl Reach {
         if let Some(ca) = &upstream.ca {
             options.ca = Some(self.trust(upstream.pool_group, ca));
         }
-        if wants.new {
+        // `keepalive.idle: 0s` asks for a connection of its own for each request.
+        if wants.new || upstream.keepalive_idle.is_zero() {
             // Nobody looks there again, so it is not kept either.
             options.idle_timeout = Some(Duration::ZERO);
             peer.group_key ^= self.singles.fetch_add(1, Ordering::Relaxed).wrapping_add(1).rotate_left(32);

@@ -57,16 +57,23 @@ impl ReadError {
     }
 }
 
+/// What both files hold.
+struct Bytes {
+    chain: Vec<u8>,
+    key: zeroize::Zeroizing<Vec<u8>>,
+    digest: Digest,
+}
+
 impl Pair {
     /// The bytes of both, and their digest.
-    fn bytes(&self) -> Result<(Vec<u8>, zeroize::Zeroizing<Vec<u8>>, Digest), ReadError> {
+    fn bytes(&self) -> Result<Bytes, ReadError> {
         let chain = read(&self.cert).map_err(ReadError::Chain)?;
         let key = zeroize::Zeroizing::new(read(&self.key).map_err(ReadError::Key)?);
         let mut digest = Sha256::new();
         digest.update(u64::try_from(chain.len()).unwrap_or(u64::MAX).to_be_bytes());
         digest.update(&chain);
         digest.update(&*key);
-        Ok((chain, key, digest.finalize().into()))
+        Ok(Bytes { chain, key, digest: digest.finalize().into() })
     }
 
     /// Reads both.
@@ -74,14 +81,14 @@ impl Pair {
     /// # Errors
     /// What is wrong with which of them.
     pub fn read(&self) -> Result<Held, ReadError> {
-        let (chain, key, digest) = self.bytes()?;
+        let Bytes { chain, key, digest } = self.bytes()?;
         let loaded = Arc::new(certified_key(&chain, &key)?);
         Ok(Held { loaded, digest, key_open_to_others: is_open_to_others(&self.key) })
     }
 
     /// The digest of what they hold now; `None` when one can't be read.
     pub fn digest(&self) -> Option<Digest> {
-        self.bytes().ok().map(|(_, _, digest)| digest)
+        self.bytes().ok().map(|bytes| bytes.digest)
     }
 
     /// How it is called in metrics and logs: the certificate's first name, else the name of its file.

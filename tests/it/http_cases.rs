@@ -66,7 +66,8 @@ pub fn rig() -> Rig {
 impl Rig {
     /// Runs all rows, in the clear and over TLS, and fails with the list of those that failed.
     pub fn run(&self, rows: &[Row]) {
-        let ways: [(&str, fn(&Edge) -> Wire); 2] = [("plain", Edge::connect), ("TLS", Edge::connect_secured)];
+        type Way = (&'static str, fn(&Edge) -> Wire);
+        let ways: [Way; 2] = [("plain", Edge::connect), ("TLS", Edge::connect_secured)];
         for (way, connect) in ways {
             let failures = rows.iter().filter_map(|row| guarded(row.0, || self.row(row, connect(&self.edge))).err());
             let failures: Vec<String> = failures.collect();

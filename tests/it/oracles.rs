@@ -27,7 +27,8 @@ const SLOW_MUTATIONS: u32 = 150;
 
 #[test]
 fn the_fuzzers_oracles_hold_for_their_seeds_and_what_is_near_them() {
-    let oracles: [(&str, fn(&[u8]), u32); 8] = [
+    type Oracle = (&'static str, fn(&[u8]), u32);
+    let oracles: [Oracle; 8] = [
         ("chunked", chunked::check, MUTATIONS),
         ("configuration", configuration::check, SLOW_MUTATIONS),
         ("forwarded", forwarded::check, MUTATIONS),

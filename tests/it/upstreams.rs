@@ -81,7 +81,7 @@ fn an_endpoint_that_fails_its_checks_gets_nothing_until_it_is_well_again() {
     let ((a, well), (b, _)) = (patient(), patient());
     let edge = pair(&a, &b, CHECKED).start();
     let check = a.request_for("/healthz");
-    assert_eq!((check.method(), check.target().as_ref()), ("GET", "/healthz?deep=1"));
+    assert_eq!((check.method(), check.target()), ("GET", "/healthz?deep=1"));
     assert_eq!(check.header("host"), Some(&*a.authority()));
     assert_eq!(check.header("user-agent"), Some(concat!("countersign-health/", env!("CARGO_PKG_VERSION"))));
     ask(&edge, 4, "/x");
