@@ -401,14 +401,23 @@ impl ProxyHttp for Gateway {
         if begun {
             cut_short(session, ctx);
         } else if failure.status > 0 {
+            let unanswered = ctx.upstream_status.is_none() && failure::is_out_of_reach(failure.code);
+            let goes_on = fault.is_none() && unanswered && has_all_arrived(session);
             let problem = Problem { status: failure.status, code: failure.code, message: failure.message };
             let request = &session.req_header().headers;
             let mut answer = Answer::problem(&problem, &ctx.id, request, ctx.pages());
             decorate::own_answer(&mut answer, ctx.route.as_deref(), request);
             answer.headers.extend(problem.retry_after().map(|seconds| (header::RETRY_AFTER, seconds.into())));
             ctx.answering();
-            session.set_keepalive(None);
-            let _ = answer.send(session).await;
+            if !goes_on {
+                session.set_keepalive(None);
+            }
+            if answer.send(session).await.is_ok()
+                && goes_on
+                && let Some(downstream) = &ctx.downstream
+            {
+                downstream.go_on();
+            }
         }
         FailToProxy { error_code: failure.status, can_reuse_downstream: false }
     }
@@ -537,6 +546,15 @@ fn cut_short(session: &Session, ctx: &Context) {
     if let Some(downstream) = &ctx.downstream {
         downstream.cut_short(delimited_by_close);
     }
+}
+
+/// Whether nothing of a request is left that could be taken for the next one: an outage behind the edge must not cost every
+/// client a new connection for each request. (HTTP/2 ends its streams by itself.)
+fn has_all_arrived(session: &mut Session) -> bool {
+    let request = session.req_header();
+    let is_plain = request.version == Version::HTTP_11 && !request.headers.contains_key(header::UPGRADE);
+    let session = session.as_mut();
+    is_plain && session.is_body_done() && session.get_keepalive().is_some()
 }
 
 fn note_endpoint(ctx: &Context, failure: &Failure) {

@@ -56,6 +56,9 @@ pub struct Answer {
     pub body: Bytes,
 }
 
+/// Bodies up to that size are read and forgotten so that their connection can go on.
+const SMALL_BODY: u64 = 64 * 1024;
+
 /// For whoever is answered 503, when nothing tells how long it will last.
 pub const COME_BACK: u64 = 5;
 
@@ -139,12 +142,21 @@ impl Answer {
             head.insert_header(header::CONTENT_LENGTH, self.body.len())?;
         }
         let silent = bodiless || self.body.is_empty() || session.req_header().method == http::Method::HEAD;
+        // What is small and on its way is read to its end behind the answer: a refusal need not cost a new connection.
+        let gives_up = !has_small_body(&session.req_header().headers);
+        session.as_downstream_mut().set_close_on_response_before_downstream_finish(gives_up);
         session.as_downstream_mut().write_response_header(Box::new(head)).await?;
         if silent {
             return session.as_downstream_mut().finish_body().await;
         }
         session.as_downstream_mut().write_response_body(self.body, true).await
     }
+}
+
+/// Whether the body of a request is known to be small, and is sent whatever the answer.
+fn has_small_body(request: &HeaderMap) -> bool {
+    let length = request.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
+    length.is_some_and(|length| length <= SMALL_BODY) && !request.contains_key(header::EXPECT)
 }
 
 fn edited(mut headers: Vec<(HeaderName, HeaderValue)>, edits: &Edits) -> Vec<(HeaderName, HeaderValue)> {
