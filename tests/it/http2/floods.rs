@@ -203,9 +203,9 @@ fn windows_that_never_open() {
         assert_eq!(client.answer(stream).end, Some(End::Reset(CANCEL)));
     }
     rig.edge.wait_idle();
-    // Of each response the engine reads 256 KiB ahead of its client.
+    // Of each response the engine reads up to 256 KiB ahead of its client, and copies them once to write them together.
     let grown = rig.edge.process.resident().saturating_sub(resident);
-    assert!(grown < 100 * 256 * 1024 + GROWTH, "memory grew by {} KiB", grown / 1024);
+    assert!(grown < 100 * 2 * 256 * 1024 + GROWTH, "memory grew by {} KiB", grown / 1024);
 }
 
 /// A client that asks and never reads from its socket: the connection itself stalls, and ends.
