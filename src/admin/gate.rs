@@ -54,6 +54,7 @@ pub async fn pass(State(shared): State<Arc<Shared>>, request: Request, next: Nex
 
 fn timed_out() -> Problem {
     Problem::new(StatusCode::SERVICE_UNAVAILABLE, "timeout", "the request took too long; what it began may go on")
+        .with(header::RETRY_AFTER, 5u64)
 }
 
 /// `Some`: whoever it is at that address still has to log in.

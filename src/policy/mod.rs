@@ -27,5 +27,6 @@ pub mod response_gate;
 pub mod retry;
 pub mod sign;
 pub mod template;
+pub mod to_https;
 pub mod trace;
 pub mod upstream_guard;

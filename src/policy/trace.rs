@@ -56,7 +56,11 @@ pub fn begun(random: &str) -> Option<HeaderValue> {
     if !is_hex(random, 32) || is_zero(span) {
         return None;
     }
-    HeaderValue::try_from(format!("00-{random}-{span}-03")).ok()
+    let mut value = [b'-'; 55];
+    for (at, part) in [(0, "00"), (3, random), (36, span), (53, "03")] {
+        value.get_mut(at..at + part.len())?.copy_from_slice(part.as_bytes());
+    }
+    HeaderValue::from_bytes(&value).ok()
 }
 
 #[cfg(test)]

@@ -76,6 +76,7 @@ pub struct Wire {
     reset: bool,
     arrived: bool,
     begun: bool,
+    goes_on: bool,
     /// Of the request being served.
     pub clocks: Clocks,
     waker: Option<Waker>,
@@ -113,6 +114,7 @@ impl Connection {
                 reset: false,
                 arrived: false,
                 begun: false,
+                goes_on: false,
                 clocks: Clocks::default(),
                 waker: None,
             }),
@@ -205,6 +207,7 @@ impl Wire {
         }
         self.arrived = false;
         self.begun = false;
+        self.goes_on = false;
         let along = self.input.get(head..).unwrap_or_default();
         let (whole, body) = match framing {
             Framing::None => (head, Body::None),
@@ -239,6 +242,16 @@ impl Wire {
         self.body = Body::None;
         self.clocks.rest();
         self.release();
+    }
+
+    /// The request failed, but its answer is whole: Pingora would end the connection, there is no need to.
+    pub fn go_on(&mut self) {
+        self.goes_on = true;
+    }
+
+    /// Whether it was said so, and nothing of the request is left to read.
+    pub fn goes_on(&self) -> bool {
+        self.goes_on && self.body_done()
     }
 
     /// Gives back the space of empty buffers: an idle connection holds none.

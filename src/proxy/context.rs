@@ -191,7 +191,7 @@ impl Context {
     /// Writes the record of a request that ended under Pingora's eyes.
     pub fn record(&mut self, session: &Session) {
         let request = session.req_header();
-        let facts = Facts { client_ip: self.named_address(&request.headers), ..Facts::of(request) };
+        let facts = Facts { client_ip: self.client_of(&request.headers), ..Facts::of(request) };
         let status = session.response_written().map_or(0, |head| head.status.as_u16());
         let bytes_in = u64::try_from(session.body_bytes_read()).unwrap_or(0);
         let bytes_out = u64::try_from(session.body_bytes_sent()).unwrap_or(0);
@@ -199,9 +199,12 @@ impl Context {
         self.emit(&facts, status, bytes_in, bytes_out);
     }
 
-    /// Where a request came from, as trusted proxies have it; what was admitted knows it already.
-    fn named_address(&self, headers: &HeaderMap) -> Option<IpAddr> {
-        let peer = self.downstream.as_ref().filter(|_| self.admitted.is_none())?.connection().peer().ip();
+    /// Whose request it is, also when nothing was decided: trusted proxies are believed in the record of a refusal as well.
+    fn client_of(&self, headers: &HeaderMap) -> Option<IpAddr> {
+        if let Some(admitted) = &self.admitted {
+            return Some(admitted.client_ip);
+        }
+        let peer = self.downstream.as_ref()?.connection().peer().ip();
         Some(forward::client_address(peer, headers, &self.table.trusted_proxies))
     }
 
@@ -236,8 +239,7 @@ impl Context {
             first_byte: self.first_byte,
             request_id: self.id.as_str(),
             listener: connection.map_or("", |connection| &connection.listener.name),
-            client_ip: (admitted.map(|admitted| admitted.client_ip).or(facts.client_ip).or(peer))
-                .unwrap_or([0, 0, 0, 0].into()),
+            client_ip: facts.client_ip.or(peer).unwrap_or([0, 0, 0, 0].into()),
             method: facts.method,
             host: facts.host,
             path: facts.path,
@@ -299,6 +301,8 @@ impl Drop for Context {
             let downstream = self.downstream.clone();
             let status = self.status.map_or(0, |status| status.as_u16());
             let facts = downstream.as_ref().map(Facts::of_downstream).unwrap_or_default();
+            let client_ip = self.admitted.as_ref().map(|admitted| admitted.client_ip);
+            let facts = Facts { client_ip, ..facts };
             self.emit(&facts, status, self.bytes_in, self.bytes_out);
         }
         self.goes_as_it_is();
@@ -322,7 +326,7 @@ struct Facts<'a> {
     referer: Option<&'a str>,
     user_agent: Option<&'a str>,
     trace: Option<TraceId<'a>>,
-    /// Of a request that nobody admitted.
+    /// `None`: what is known of the connection has to do.
     client_ip: Option<IpAddr>,
 }
 

@@ -109,6 +109,13 @@ impl Downstream {
         }
     }
 
+    /// The connection goes on behind the answer of a request that failed.
+    pub fn go_on(&self) {
+        if let Self::Http1 { connection, .. } = self {
+            connection.wire().go_on();
+        }
+    }
+
     /// Ends it with a reset, now: there is nobody left to end it well.
     pub fn reset(&self) {
         match self {

@@ -159,6 +159,7 @@ async fn serve_request(
     }
     let mut wire = connection.wire();
     let unread = !wire.body_done() || !wire.input.is_empty();
+    let reusable = reusable || wire.goes_on();
     wire.finish();
     if reusable && wire.clocks.fault().is_none() && !wire.ended() && !connection.is_cut() {
         After::GoOn

@@ -72,6 +72,19 @@ pub fn of(error: &Error, fault: Option<Fault>) -> Failure {
     }
 }
 
+/// Whether there is no upstream, or it ended without a word: nothing of what it says can have been misread.
+pub fn is_out_of_reach(code: &str) -> bool {
+    matches!(
+        code,
+        "upstream_connect_timeout"
+            | "upstream_connect_failed"
+            | "upstream_tls_failed"
+            | "upstream_closed"
+            | "upstream_unhealthy"
+            | "upstream_unresolved"
+    )
+}
+
 /// What the connection itself found out.
 pub fn of_fault(fault: Fault) -> Failure {
     match fault {

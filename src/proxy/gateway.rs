@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, StatusCode, Version, header};
+use http::{HeaderMap, StatusCode, Version, header};
 use pingora::upstreams::peer::HttpPeer;
 use pingora_core::modules::http::HttpModules;
 use pingora_core::protocols::Digest;
@@ -396,7 +396,8 @@ impl ProxyHttp for Gateway {
         let fault = ctx.fault();
         let failure = ctx.failure.get_or_insert_with(|| failure::of(error, fault)).clone();
         if ctx.detail.is_empty() {
-            ctx.detail = failure::describe(error);
+            // What our own clocks found out, Pingora only hears as an error of the connection.
+            ctx.detail = if fault.is_some() { failure.message.to_owned() } else { failure::describe(error) };
         }
         note_endpoint(ctx, &failure);
         let begun = session
@@ -405,16 +406,23 @@ impl ProxyHttp for Gateway {
         if begun {
             cut_short(session, ctx);
         } else if failure.status > 0 {
+            let unanswered = ctx.upstream_status.is_none() && failure::is_out_of_reach(failure.code);
+            let goes_on = fault.is_none() && unanswered && has_all_arrived(session);
             let problem = Problem { status: failure.status, code: failure.code, message: failure.message };
             let request = &session.req_header().headers;
             let mut answer = Answer::problem(&problem, &ctx.id, request, ctx.pages());
             decorate::own_answer(&mut answer, ctx.route.as_deref(), request);
-            if failure.status == 503 {
-                answer.headers.push((header::RETRY_AFTER, HeaderValue::from_static("5")));
-            }
+            answer.headers.extend(problem.retry_after().map(|seconds| (header::RETRY_AFTER, seconds.into())));
             ctx.answering();
-            session.set_keepalive(None);
-            let _ = answer.send(session).await;
+            if !goes_on {
+                session.set_keepalive(None);
+            }
+            if answer.send(session).await.is_ok()
+                && goes_on
+                && let Some(downstream) = &ctx.downstream
+            {
+                downstream.go_on();
+            }
         }
         FailToProxy { error_code: failure.status, can_reuse_downstream: false }
     }
@@ -543,6 +551,15 @@ fn cut_short(session: &Session, ctx: &Context) {
     if let Some(downstream) = &ctx.downstream {
         downstream.cut_short(delimited_by_close);
     }
+}
+
+/// Whether nothing of a request is left that could be taken for the next one: an outage behind the edge must not cost every
+/// client a new connection for each request. (HTTP/2 ends its streams by itself.)
+fn has_all_arrived(session: &mut Session) -> bool {
+    let request = session.req_header();
+    let is_plain = request.version == Version::HTTP_11 && !request.headers.contains_key(header::UPGRADE);
+    let session = session.as_mut();
+    is_plain && session.is_body_done() && session.get_keepalive().is_some()
 }
 
 fn note_endpoint(ctx: &Context, failure: &Failure) {

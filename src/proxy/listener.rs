@@ -19,6 +19,7 @@ use super::engine::Engine;
 use super::workers::Workers;
 use crate::observe::live::Live;
 use crate::policy::head::Limits;
+use crate::policy::to_https;
 use crate::table::Listener;
 
 /// How many connections may wait in the kernel to be accepted.
@@ -27,8 +28,6 @@ const BACKLOG: i32 = 4096;
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// Bytes of a request target; longer ones are answered 414.
 const MAX_TARGET: usize = 16 * 1024;
-/// Where https is, unless a listener is elsewhere.
-const HTTPS: u16 = 443;
 /// Header fields of one request; more are answered 431.
 const MAX_FIELDS: usize = 100;
 
@@ -137,7 +136,7 @@ pub fn bind(listeners: &[Listener]) -> Result<Vec<Bound>, BindError> {
     let sockets = listeners.iter().map(bind_one).collect::<Result<Vec<_>, _>>()?;
     // The system may have chosen the port.
     let https = listeners.iter().zip(&sockets).find(|(listener, _)| listener.tls.is_some());
-    let https = https.map_or(HTTPS, |(_, (_, address))| address.port());
+    let https = https.map_or(to_https::HTTPS, |(_, (_, address))| address.port());
     let bound = listeners.iter().zip(sockets).map(|(listener, (socket, address))| Bound {
         info: Arc::new(ListenerInfo::new(listener, https)),
         socket,

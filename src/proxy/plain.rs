@@ -8,7 +8,8 @@ use std::sync::Arc;
 use http::Method;
 
 use super::listener::ListenerInfo;
-use crate::policy::request_gate::{self, Canonical, Gate, RequestView};
+use crate::policy::request_gate::{self, Gate, RequestView};
+use crate::policy::to_https;
 use crate::table::Table;
 use crate::tls::Challenges;
 
@@ -40,15 +41,7 @@ pub fn answer(
     }
     let port = listener.to_https?;
     table.matcher.project(&canonical.host)?;
-    Some(Plain::ToHttps(location(&canonical, port)))
-}
-
-/// Host and target as they came; the port only when it is not the one that everybody knows.
-fn location(canonical: &Canonical<'_>, port: u16) -> String {
-    let Canonical { host, raw_path, query, .. } = canonical;
-    let port = if port == 443 { String::new() } else { format!(":{port}") };
-    let query = query.map(|query| format!("?{query}")).unwrap_or_default();
-    format!("https://{host}{port}{raw_path}{query}")
+    Some(Plain::ToHttps(to_https::location(&canonical, port)))
 }
 
 #[cfg(test)]

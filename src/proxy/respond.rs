@@ -56,6 +56,19 @@ pub struct Answer {
     pub body: Bytes,
 }
 
+/// Bodies up to that size are read and forgotten so that their connection can go on.
+const SMALL_BODY: u64 = 64 * 1024;
+
+/// For whoever is answered 503, when nothing tells how long it will last.
+pub const COME_BACK: u64 = 5;
+
+impl Problem<'_> {
+    /// The seconds after which it is worth another try; `None`: time alone mends nothing.
+    pub fn retry_after(&self) -> Option<u64> {
+        (self.status == 503).then_some(COME_BACK)
+    }
+}
+
 impl Answer {
     /// An error: HTML for a browser that asks for it, the project's page if it has one; JSON for everybody else.
     pub fn problem(problem: &Problem<'_>, id: &RequestId, request: &HeaderMap, pages: Option<&Pages>) -> Self {
@@ -129,12 +142,21 @@ impl Answer {
             head.insert_header(header::CONTENT_LENGTH, self.body.len())?;
         }
         let silent = bodiless || self.body.is_empty() || session.req_header().method == http::Method::HEAD;
+        // What is small and on its way is read to its end behind the answer: a refusal need not cost a new connection.
+        let gives_up = !has_small_body(&session.req_header().headers);
+        session.as_downstream_mut().set_close_on_response_before_downstream_finish(gives_up);
         session.as_downstream_mut().write_response_header(Box::new(head)).await?;
         if silent {
             return session.as_downstream_mut().finish_body().await;
         }
         session.as_downstream_mut().write_response_body(self.body, true).await
     }
+}
+
+/// Whether the body of a request is known to be small, and is sent whatever the answer.
+fn has_small_body(request: &HeaderMap) -> bool {
+    let length = request.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
+    length.is_some_and(|length| length <= SMALL_BODY) && !request.contains_key(header::EXPECT)
 }
 
 fn edited(mut headers: Vec<(HeaderName, HeaderValue)>, edits: &Edits) -> Vec<(HeaderName, HeaderValue)> {
@@ -204,7 +226,7 @@ pub fn before_the_engine(stream: &Stream, engine: &Engine, rejection: &HeadRejec
 /// Answers a stream without Pingora. Returns how many bytes of body were sent.
 pub fn on_stream(stream: &Stream, problem: &Problem<'_>, id: &RequestId) -> usize {
     let status = StatusCode::from_u16(problem.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    stream.answer(status, "application/json", json(problem, id))
+    stream.answer(status, "application/json", problem.retry_after(), json(problem, id))
 }
 
 /// Answers without Pingora, and for the last time on this connection. `request`: as much of its head as there is, so that
@@ -212,9 +234,10 @@ pub fn on_stream(stream: &Stream, problem: &Problem<'_>, id: &RequestId) -> usiz
 pub fn past_the_engine(connection: &Connection, problem: &Problem<'_>, id: &RequestId, request: &[u8]) -> usize {
     let body = json(problem, id);
     let reason = StatusCode::from_u16(problem.status).ok().and_then(|status| status.canonical_reason()).unwrap_or("");
+    let again = problem.retry_after().map(|seconds| format!("retry-after: {seconds}\r\n")).unwrap_or_default();
     let head = format!(
         "HTTP/1.1 {status} {reason}\r\ncontent-type: application/json\r\ncache-control: no-store\r\n\
-         x-content-type-options: nosniff\r\ncontent-length: {length}\r\ndate: {date}\r\nconnection: close\r\n\r\n",
+         x-content-type-options: nosniff\r\n{again}content-length: {length}\r\ndate: {date}\r\nconnection: close\r\n\r\n",
         status = problem.status,
         length = body.len(),
         date = httpdate::fmt_http_date(SystemTime::now()),

@@ -114,7 +114,12 @@ pub fn compile(model: Model, sources: &Sources, stamp: Stamp, previous: Option<&
 
 fn started_with(model: &Model, previous: Option<&Table>) -> Arc<StartedWith> {
     let (server, listeners, admin) = (&model.server, &model.listeners, &model.admin);
-    let now = || StartedWith { server: server.clone(), listeners: listeners.clone(), admin: admin.clone() };
+    let now = || StartedWith {
+        server: server.clone(),
+        listeners: listeners.clone(),
+        admin: admin.clone(),
+        tokens_dir: model.tokens_dir.clone(),
+    };
     previous.map_or_else(|| Arc::new(now()), |table| Arc::clone(&table.started_with))
 }
 

@@ -49,6 +49,9 @@ pub fn diff(old: &Table, new: &Table) -> Diff {
     server(&old.started_with.server, &new.server, &mut diff.needs_restart);
     listeners(&old.started_with.listeners, &new.listeners, &mut diff.needs_restart);
     admin(&old.started_with.admin, &new.admin, &mut diff.needs_restart);
+    if old.started_with.tokens_dir != new.tokens_dir {
+        diff.needs_restart.push("tokens_dir".to_owned());
+    }
     diff
 }
 
@@ -259,6 +262,7 @@ fn one_listener(old: &Listener, new: &Listener, changed: &mut Vec<String>) {
         ("max_header_size", old.max_header_size != new.max_header_size),
         ("tls", old.tls.is_some() != new.tls.is_some()),
         ("http2", old.http2 != new.http2),
+        ("h2c", old.h2c != new.h2c),
         ("redirect_to_https", old.redirect_to_https != new.redirect_to_https),
         ("proxy_protocol", old.proxy_protocol != new.proxy_protocol),
     ];

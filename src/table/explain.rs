@@ -8,6 +8,7 @@ mod people;
 mod question;
 #[cfg(test)]
 mod tests;
+mod to_https;
 
 use std::sync::Arc;
 
@@ -147,7 +148,11 @@ pub fn explain(table: &Table, question: &Question, now: UnixMillis) -> Result<Ex
     let client = question.client_of(table)?;
     let assumed = Assumed { environment: question.environment.as_deref(), client, outcome: None };
     let request = head.view(question);
-    let mut notes = Notes(Explanation::about(question, table));
+    let about = Explanation::about(question, table);
+    if let Some(sent) = about.to_https(table, question, &request) {
+        return Ok(sent);
+    }
+    let mut notes = Notes(about);
     let (mut decision, mut canonical) = table.decide_assuming(&request, now, assumed, &mut notes);
     if let Decision::Verify(login) = &decision {
         // Nobody waits for this but the one who asks; and looking counts as no guess.

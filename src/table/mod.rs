@@ -131,4 +131,6 @@ pub struct StartedWith {
     pub listeners: Vec<Listener>,
     /// `admin`.
     pub admin: Admin,
+    /// `tokens_dir`.
+    pub tokens_dir: PathBuf,
 }

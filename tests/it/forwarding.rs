@@ -97,6 +97,16 @@ fn a_refused_request_is_recorded_with_the_address_that_the_trusted_proxy_names()
 }
 
 #[test]
+fn a_refusal_is_logged_with_the_address_that_a_trusted_proxy_names() {
+    let rig = rig();
+    let _report = Reported(&rig.behind);
+    for (edge, expected) in [(&rig.behind, "203.0.113.9"), (&rig.strict, "127.0.0.1")] {
+        assert_eq!(edge.call(&Request::get("/nowhere").header("x-forwarded-for", "203.0.113.9")).status, 404);
+        assert_eq!(edge.logged("/nowhere")["client_ip"], expected);
+    }
+}
+
+#[test]
 fn a_trusted_proxy_speaks_in_either_language() {
     let rig = rig();
     let _report = Reported(&rig.behind);

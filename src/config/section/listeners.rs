@@ -51,6 +51,12 @@ pub fn decode(decoder: &mut Decoder<'_, '_>, entry: &Entry<'_>) -> Option<Listen
         let hint = "it belongs to the plain listener beside this one";
         decoder.note(Diagnostic::error("redirect_on_tls_listener", entry.at, message).hint(hint));
     }
+    if let (Some(entry), true, true) = (fields.entry("h2c"), h2c, tls.is_some()) {
+        let message = "`h2c` is HTTP/2 without TLS, and this listener has `tls`";
+        decoder.note(
+            Diagnostic::error("useless_key", entry.at, message).hint("over TLS it is `http2`, which is on by itself"),
+        );
+    }
     let address = decoder.required(&fields, "address", entry.at)?;
     Some(Listener {
         name: name?,

@@ -31,6 +31,13 @@ pub fn decode(decoder: &mut Decoder<'_, '_>, node: &Node<'_>) -> Retry {
     if let Some(attempts) = fields.get("attempts").and_then(|node| decoder.count(node, 1, MOST_ATTEMPTS)) {
         retry.attempts = u32::try_from(attempts).unwrap_or(1);
     }
+    if let Some(entry) =
+        fields.entry("on").filter(|_| fields.get("attempts").is_none() && !fields.is_meant(&["attempts"]))
+    {
+        let message = "`on` alone sends nothing again: without `attempts` a request is sent once";
+        let hint = "add `attempts: 2`, or leave `retry` out";
+        decoder.note(Diagnostic::warning("retry_without_attempts", entry.at, message).hint(hint));
+    }
     if let Some(node) = fields.get("on") {
         if let Some(on) = decoder.values(node, |text| word(text, ON)) {
             retry.on = on;

@@ -47,6 +47,7 @@ pub fn decode(decoder: &mut Decoder<'_, '_>, entry: &Entry<'_>) -> Option<Group>
     let fields = decoder.fields(&entry.value, &GROUP)?;
     let protocol = protocol(decoder, &fields);
     let tls = tls(decoder, fields.get("tls"));
+    check_tls(decoder, &fields, &tls, protocol);
     let (keepalive_idle, max_idle) = keepalive(decoder, fields.get("keepalive"));
     let balance = balance::decode(decoder, &fields);
     let health = fields.entry("health").and_then(|entry| health::decode(decoder, entry));
@@ -124,6 +125,21 @@ fn tls(decoder: &mut Decoder<'_, '_>, node: Option<&Node<'_>>) -> UpstreamTls {
     }
     tls.client_certificate = client_certificate(decoder, &fields);
     tls
+}
+
+/// What is said about trust means nothing without TLS: the operator believes in a protection that is not there.
+/// (`server_name` is the Host as well, and stays.)
+fn check_tls(
+    decoder: &mut Decoder<'_, '_>,
+    fields: &Fields<'_, '_>,
+    tls: &UpstreamTls,
+    protocol: Option<(Scheme, Http2)>,
+) {
+    let trusts = tls.ca.is_some() || !tls.verify || tls.client_certificate.is_some();
+    if let (Some((Scheme::Http, _)), Some(entry), true) = (protocol, fields.entry("tls"), trusts) {
+        let message = "`tls` has no effect: this group is spoken to without TLS";
+        decoder.note(Diagnostic::error("useless_key", entry.at, message).hint("add `scheme: https`, or remove `tls`"));
+    }
 }
 
 /// Certificate and key come together or not at all.

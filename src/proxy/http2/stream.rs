@@ -235,7 +235,7 @@ impl Stream {
     }
 
     /// Sends a whole answer without Pingora. Returns how many bytes of body were sent.
-    pub fn answer(&self, status: StatusCode, kind: &'static str, body: String) -> usize {
+    pub fn answer(&self, status: StatusCode, kind: &'static str, retry_after: Option<u64>, body: String) -> usize {
         let is_head = self.asked.method == Method::HEAD;
         let mut head = Response::new(());
         *head.status_mut() = status;
@@ -244,6 +244,9 @@ impl Stream {
         fields.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
         fields.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
         fields.insert(header::CONTENT_LENGTH, body.len().into());
+        if let Some(seconds) = retry_after {
+            fields.insert(header::RETRY_AFTER, seconds.into());
+        }
         fields.insert(header::DATE, pingora_core::protocols::http::date::get_cached_date());
         let state = &mut *self.state.lock();
         let Reply::Due(reply) = &mut state.reply else { return 0 };

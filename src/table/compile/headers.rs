@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use http::{HeaderName, HeaderValue};
 
-use crate::config::model::{HeaderEdits, Route, SignDefaults};
+use crate::config::model::{Auth, HeaderEdits, Route, SignDefaults};
 use crate::diagnostic::{Diagnostic, Pos, Spanned};
 use crate::policy::sign;
 use crate::policy::template::{self, Template, TemplateError, Variable, Written};
@@ -182,6 +182,16 @@ pub(super) fn in_family_form(name: &HeaderName) -> String {
 pub(super) fn sets_a_credential(edits: &HeaderEdits) -> bool {
     let mut named = edits.set.iter().chain(&edits.add).map(|(name, _)| name.as_str());
     named.any(|name| matches!(name, "authorization" | "proxy-authorization" | "x-api-key" | "cookie"))
+}
+
+/// Whether a route says in a header who was authenticated.
+pub(super) fn tells_who_calls(route: &Route) -> bool {
+    let tells = |value: &HeaderValue| match template::read(value) {
+        Ok(Written::Template(template)) => [Variable::User, Variable::Client].into_iter().any(|it| template.names(it)),
+        _ => false,
+    };
+    let edits = &route.request_headers;
+    route.auth != Auth::None && edits.set.iter().chain(&edits.add).any(|(_, value)| tells(value))
 }
 
 /// Reports names that the edge itself sets, and names with two owners in spellings that an upstream may read as one.

@@ -165,8 +165,10 @@ impl Builder<'_, '_, '_> {
         }
         let payload = headers::payload(&written.payload, self.problems);
         let sign = self.sign(written);
-        let sensitive =
-            written.sign.is_some() || !payload.is_empty() || headers::sets_a_credential(&written.request_headers);
+        let sensitive = written.sign.is_some()
+            || !payload.is_empty()
+            || headers::sets_a_credential(&written.request_headers)
+            || headers::tells_who_calls(written);
         let action = self.action(written, &**environment != LOCAL && self.scope.guarded, sensitive);
         self.report_closed(written);
         Some(Route {

@@ -192,6 +192,23 @@ fn payload_and_credentials_are_secrets_too() {
 }
 
 #[test]
+fn a_header_that_says_who_calls_is_a_secret_too() {
+    let told = |auth: Auth, value: &'static str| {
+        let mut route = route("/a", "http://192.0.2.1/");
+        route.auth = auth;
+        route.request_headers.add = vec![field("x-who", value)];
+        error_codes(only(vec![route]))
+    };
+    for value in ["{user}", "id={client}"] {
+        assert_eq!(told(Auth::Optional, value), ["sensitive_over_http"], "{value}");
+        assert_eq!(told(Auth::None, value), [] as [&str; 0], "it says nothing: {value}");
+    }
+    for value in ["{client_ip}", "{{user}}", "user"] {
+        assert_eq!(told(Auth::Optional, value), [] as [&str; 0], "{value}");
+    }
+}
+
+#[test]
 fn sensitive_routes_are_marked_for_the_check_at_connect_time() {
     let marks = |edit: fn(&mut Route)| {
         let table = table(edited(edit));

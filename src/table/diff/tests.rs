@@ -117,15 +117,19 @@ fn what_is_read_at_start_is_named_until_the_restart() {
     next.server.trusted_proxies.clear();
     next.listeners[0].address.value.set_port(8081);
     next.listeners[0].idle_timeout = Duration::from_secs(1);
+    next.listeners[0].h2c = true;
     next.admin.address.value.set_port(9091);
     next.admin.state_dir = "elsewhere".into();
+    next.tokens_dir = "elsewhere".into();
     let expected = [
         "server.threads",
         "server.trusted_proxies",
         "listeners.http.address",
         "listeners.http.idle_timeout",
+        "listeners.http.h2c",
         "admin.address",
         "admin.state_dir",
+        "tokens_dir",
     ];
     let running = table(base());
     let reloaded = compiled(next.clone(), Some(&running)).table.unwrap();

@@ -50,7 +50,7 @@ impl Explanation {
         if let Some(upstream) = &self.upstream {
             match self.endpoints.len() {
                 0 | 1 => line(f, "upstream", upstream)?,
-                _ => line(f, "upstream", &format_args!("{upstream}: {} in turn", self.endpoints.join(", ")))?,
+                _ => line(f, "upstream", &format_args!("{upstream}: one of {}", self.endpoints.join(", ")))?,
             }
         }
         self.host.as_ref().map_or(Ok(()), |host| line(f, "host", host))

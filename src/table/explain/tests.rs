@@ -55,6 +55,29 @@ fn by_dev(url: &str) -> Question {
 }
 
 #[test]
+fn a_listener_that_sends_everything_to_https_has_the_first_word() {
+    let table = |redirect_to_https: bool| {
+        let mut model = model(vec![project("demo", &["demo.test"], vec![respond("/ping")])]);
+        let mut other = model.listeners[0].clone();
+        model.listeners[0].redirect_to_https = redirect_to_https;
+        (other.name, other.address.value) = (text("other"), "192.0.2.1:8081".parse().unwrap());
+        model.listeners.push(other);
+        super::super::testing::table(model)
+    };
+    let asked = |redirect, url: &str| {
+        let answer = as_json(&table(redirect), &question(url));
+        (answer["status"].as_u64(), answer["location"].as_str().map(str::to_owned))
+    };
+    let sent = (Some(308), Some("https://demo.test/ping?x=1".to_owned()));
+    assert_eq!(asked(true, "http://demo.test:8080/ping?x=1"), sent, "the listener with that port");
+    for url in ["http://demo.test:8081/ping", "https://demo.test/ping", "/ping", "http://demo.test/ping"] {
+        assert_eq!(asked(true, url), (Some(200), None), "{url}");
+    }
+    assert_eq!(asked(false, "http://demo.test:8080/ping"), (Some(200), None));
+    assert_eq!(asked(true, "http://strange.test:8080/ping").0, Some(421), "nobody is sent to a host that is not ours");
+}
+
+#[test]
 fn a_routed_request_says_where_it_goes_and_why() {
     let answer = as_json(&edge(), &by_dev("http://demo.test/a0/userlist?x=1"));
     assert_eq!(answer["outcome"], "routed");

@@ -177,6 +177,7 @@ fn the_drains_deadline_cuts_streams_and_says_so() {
     edge.process.signal("TERM");
     let answer = client.answer(silent);
     assert_eq!((answer.status, answer.code().as_str()), (503, "draining"), "{answer:?}");
+    assert_eq!(answer.header("retry-after"), Some("5"), "{answer:?}");
     assert_eq!(client.answer(begun).end, Some(End::Reset(INTERNAL_ERROR)));
     assert!(client.closed());
     edge.process.wait(PATIENCE);

@@ -67,6 +67,51 @@ fn pipelined_uploads_are_each_whole() {
 }
 
 #[test]
+fn an_answer_of_the_edge_to_a_small_body_keeps_the_connection() {
+    let edge = crate::support::Config::routes("- { prefix: /fixed, auth: none, respond: { body: \"ok\" } }").start();
+    let small = "POST /fixed HTTP/1.1\r\nHost: demo.test\r\nContent-Length: 5\r\n\r\nhello";
+    let refused = small.replace("/fixed", "/nowhere");
+    let mut wire = edge.connect();
+    for request in [small, &refused, small] {
+        wire.send(request);
+        let response = wire.response_to("POST");
+        assert_eq!(response.header("connection"), Some("keep-alive"), "{request}: {}", response.status);
+    }
+    wire.send([small, small].concat());
+    assert_eq!((wire.response_to("POST").status, wire.response_to("POST").status), (200, 200), "pipelined");
+    for head in ["Content-Length: 5\r\nExpect: 100-continue", "Content-Length: 65537", "Transfer-Encoding: chunked"] {
+        let mut wire = edge.connect();
+        wire.send(format!("POST /fixed HTTP/1.1\r\nHost: demo.test\r\n{head}\r\n\r\n"));
+        assert_eq!(wire.response_to("POST").header("connection"), Some("close"), "nobody waits for it: {head}");
+    }
+}
+
+#[test]
+fn an_outage_of_the_upstream_does_not_cost_the_clients_connection() {
+    let origin = Origin::start();
+    origin.on("/cut", |_| After::Close);
+    let routes = r#"
+        - { prefix: /gone, auth: none, upstream: "http://127.0.0.1:1" }
+        - { prefix: /nowhere, auth: none, upstream: "http://nowhere.invalid" }
+        - { prefix: /cut, auth: none, upstream: "http://{origin}/cut" }
+        - { prefix: /fixed, auth: none, respond: { body: "ok" } }
+    "#;
+    let edge = crate::support::Config::routes(routes).origin(&origin).start();
+    let mut wire = edge.connect();
+    for (path, status) in
+        [("/gone", 502), ("/fixed", 200), ("/cut", 502), ("/nowhere", 503), ("/gone", 502), ("/fixed", 200)]
+    {
+        wire.send(format!("GET {path} HTTP/1.1\r\nHost: demo.test\r\n\r\n"));
+        let response = wire.response();
+        assert_eq!((response.status, response.header("connection")), (status, Some("keep-alive")), "{path}");
+    }
+    wire.send("GET /gone HTTP/1.1\r\nHost: demo.test\r\n\r\nGET /fixed HTTP/1.1\r\nHost: demo.test\r\n\r\n");
+    assert_eq!((wire.response().status, wire.response().status), (502, 200), "pipelined");
+    wire.send("POST /gone HTTP/1.1\r\nHost: demo.test\r\nContent-Length: 5\r\n\r\n");
+    assert_eq!(wire.response_to("POST").header("connection"), Some("close"), "its body has not come");
+}
+
+#[test]
 fn a_head_that_arrives_byte_by_byte_is_one_request() {
     let rig = rig();
     let mut wire = rig.edge.connect();
