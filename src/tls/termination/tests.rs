@@ -164,6 +164,8 @@ fn the_posture_is_mozillas_intermediate() {
     let config = bench.start().config();
     assert_eq!(config.alpn_protocols, [&b"h2"[..], b"http/1.1"]);
     assert_eq!((config.max_early_data_size, config.ticketer.enabled()), (0, true));
+    let first = config.crypto_provider().cipher_suites[0].suite();
+    assert!(config.ignore_client_order && first == rustls::CipherSuite::TLS13_AES_128_GCM_SHA256, "{first:?}");
     for suite in &config.crypto_provider().cipher_suites {
         let name = format!("{:?}", suite.suite());
         let forward = name.starts_with("TLS13_") || name.starts_with("TLS_ECDHE_");
