@@ -6,7 +6,7 @@
 //! Invariants:
 //! - Pingora never reads past the end of the request that it was given: what follows waits in `input` for the next head.
 //! - Bytes held in `output` are offered to the kernel before the task goes to sleep (`flush`), never later.
-//! - A stalled client or a silent upstream becomes a [`super::clocks::Fault`], which Pingora meets as an I/O error.
+//! - A stalled client or a silent upstream becomes a `Fault` (`super::clocks`), which Pingora meets as an I/O error.
 
 use std::io;
 use std::net::SocketAddr;

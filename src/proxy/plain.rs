@@ -41,6 +41,9 @@ pub fn answer(
     }
     let port = listener.to_https?;
     table.matcher.project(&canonical.host)?;
+    if to_https::is_done(request, &table.trusted_proxies) {
+        return None;
+    }
     Some(Plain::ToHttps(to_https::location(&canonical, port)))
 }
 
@@ -51,7 +54,7 @@ mod tests {
     use super::*;
     use crate::table::compile::{Stamp, compile};
 
-    const CONFIGURATION: &str = "listeners: { http: { address: \"127.0.0.1:0\" } }\n\
+    const CONFIGURATION: &str = "server: { trusted_proxies: [198.51.100.0/24] }\nlisteners: { http: { address: \"127.0.0.1:0\" } }\n\
         projects: { demo: { hosts: [a.test, \"*.w.test\"], environments: { production: { routes: [\n\
         { prefix: /, respond: {}, auth: none }] } } } }\n";
 
@@ -62,18 +65,31 @@ mod tests {
     }
 
     fn ask(to_https: Option<u16>, tls: bool, method: Method, host: &str, target: &str) -> Option<Plain> {
+        ask_from([192, 0, 2, 9], to_https, tls, method, host, target)
+    }
+
+    /// Everybody says that it was https.
+    fn ask_from(
+        peer: [u8; 4],
+        to_https: Option<u16>,
+        tls: bool,
+        method: Method,
+        host: &str,
+        target: &str,
+    ) -> Option<Plain> {
         let listener = ListenerInfo { to_https, tls, ..ListenerInfo::for_tests() };
         let challenges = Challenges::default();
         challenges.offer("abc", "abc.thumb");
         let mut headers = HeaderMap::new();
         headers.insert(http::header::HOST, HeaderValue::from_str(host).unwrap());
+        headers.insert("x-forwarded-proto", HeaderValue::from_static("https"));
         let request = RequestView {
             method: &method,
             target,
             authority: None,
             headers: &headers,
             version: Version::HTTP_11,
-            peer: [192, 0, 2, 9].into(),
+            peer: peer.into(),
             tls,
             certificate: None,
         };
@@ -82,6 +98,13 @@ mod tests {
 
     fn to(location: &str) -> Option<Plain> {
         Some(Plain::ToHttps(location.to_owned()))
+    }
+
+    #[test]
+    fn what_came_by_https_to_a_trusted_proxy_goes_on() {
+        let from = |peer| ask_from(peer, Some(443), false, Method::GET, "a.test", "/x");
+        assert_eq!(from([198, 51, 100, 7]), None);
+        assert_eq!(from([192, 0, 2, 9]), to("https://a.test/x"), "a stranger is not believed");
     }
 
     #[test]

@@ -15,6 +15,9 @@ impl Explanation {
         let listeners = &table.started_with.listeners;
         let name = asked(listeners, request).filter(|_| is_http)?;
         let (project, _) = table.matcher.project(&canonical.host)?;
+        if to_https::is_done(request, &table.trusted_proxies) {
+            return None;
+        }
         let port = listeners.iter().find(|listener| listener.tls.is_some()).map_or(0, |it| it.address.port());
         let detail = format!("listener {name} sends everything to https, but answers to ACME's challenges");
         let verdict = Verdict { policy: "listener", verdict: "answer", detail };
