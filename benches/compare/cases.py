@@ -55,7 +55,7 @@ def requests(path, connections, routes=0):
 
 
 def handshakes(connections):
-    """A connection for each request: what remains of the time is the handshake. wrk never resumes a session."""
+    """A connection for each request: what remains of the time is the handshake. wrk resumes its sessions by tickets."""
     def run(bench, contestant):
         counted, cpu = wrk(bench, contestant, "/small", connections, headers=["Connection: close"])
         return {"cpu_us_per_handshake": cpu / counted["requests"] * 1e6, "handshakes_per_s": counted["requests"] / bench.seconds}
