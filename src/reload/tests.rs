@@ -14,12 +14,9 @@ use sha2::{Digest, Sha256};
 use super::watch::Watch;
 use super::*;
 use crate::config::SourceFile;
-use crate::config::model::{
-    Access, AccessFormat, Action, Admin, Auth, Dns, Environment as ModelEnvironment, HeaderEdits, Identity, Listener,
-    LogFormat, Logging, Model, Pages, Project, QueryLogging, Retry, Route, Server, SignDefaults, Timeouts,
-    UpstreamPolicy, UsernameEncoding,
-};
+use crate::config::model::{Access, Action, Model, Route};
 use crate::diagnostic::{Pos, Spanned};
+use crate::table::testing;
 
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -82,92 +79,19 @@ fn spanned<T>(value: T) -> Spanned<T> {
 
 fn model() -> Model {
     let any_port: SocketAddr = "127.0.0.1:0".parse().unwrap();
-    Model {
-        server: Server {
-            threads: None,
-            drain_timeout: Duration::from_secs(1),
-            max_connections: 100,
-            trusted_proxies: Vec::new(),
-            internal_networks: Vec::new(),
-            dns: Dns { servers: Vec::new(), refresh: None, timeout: Duration::from_secs(1) },
-            runtime_dir: None,
-        },
-        logging: logging(),
-        listeners: vec![Listener {
-            name: spanned("http".to_owned()),
-            address: spanned(any_port),
-            headers_timeout: Duration::from_secs(1),
-            idle_timeout: Duration::from_secs(1),
-            max_header_size: 32 * 1024,
-            tls: None,
-            http2: true,
-            h2c: false,
-            redirect_to_https: false,
-            proxy_protocol: false,
-        }],
-        acme: None,
-        admin: Admin {
-            address: spanned(any_port),
-            allow: vec!["127.0.0.0/8".parse().unwrap()],
-            hosts: vec!["edge.internal".to_owned()],
-            metrics_allow: vec!["127.0.0.0/8".parse().unwrap()],
-            metrics_auth: crate::config::model::MetricsAuth::None,
-            state_dir: "state".into(),
-            users_file: None,
-        },
-        upstreams: Vec::new(),
-        tokens_dir: "tokens".into(),
-        clients: Vec::new(),
-        identity: Identity::default(),
-        projects: vec![project()],
-    }
-}
-
-fn logging() -> Logging {
-    Logging {
-        level: ::log::LevelFilter::Info,
-        format: LogFormat::Auto,
-        file: None,
-        access: Access { format: AccessFormat::Json, file: None, sample: 1.0, query: QueryLogging::Redacted },
-    }
-}
-
-fn project() -> Project {
-    Project {
-        name: spanned("demo".to_owned()),
-        hosts: Vec::new(),
-        app_id: String::new(),
-        upstream_policy: UpstreamPolicy::Guarded,
-        environment: spanned("production".to_owned()),
-        choose_environment: Vec::new(),
-        sign_defaults: SignDefaults {
-            header_prefix: spanned("x-kms-".to_owned()),
-            username_encoding: UsernameEncoding::Percent,
-        },
-        pages: Pages::default(),
-        environments: vec![ModelEnvironment { name: spanned("production".to_owned()), routes: Vec::new() }],
-    }
+    let loopback = vec!["127.0.0.0/8".parse().unwrap()];
+    let mut model = testing::model(vec![testing::project("demo", &[], Vec::new())]);
+    model.listeners.iter_mut().for_each(|listener| listener.address = spanned(any_port));
+    model.admin.address = spanned(any_port);
+    model.admin.allow.clone_from(&loopback);
+    model.admin.hosts = vec!["edge.internal".to_owned()];
+    model.admin.metrics_allow = loopback;
+    model
 }
 
 fn route(prefix: &str, at: Pos) -> Route {
-    Route {
-        prefix: Spanned::new(prefix.to_owned(), at),
-        action: Action::Respond { status: http::StatusCode::OK, body: prefix.to_owned() },
-        auth: Auth::None,
-        methods: None,
-        access_allow: None,
-        access_deny: Vec::new(),
-        sign: None,
-        payload: Vec::new(),
-        request_headers: HeaderEdits::default(),
-        response_headers: HeaderEdits::default(),
-        timeouts: Timeouts::default(),
-        limits: None,
-        retry: Retry::default(),
-        cors: None,
-        compress: Vec::new(),
-        at,
-    }
+    let action = Action::Respond { status: http::StatusCode::OK, body: prefix.to_owned() };
+    Route { prefix: Spanned::new(prefix.to_owned(), at), at, ..testing::with_action(prefix, action) }
 }
 
 fn prefixes(reloader: &Reloader) -> Vec<String> {

@@ -14,7 +14,7 @@ pub mod matcher;
 pub mod rewrite;
 pub mod route;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 pub mod upstream;
 pub mod variables;
 

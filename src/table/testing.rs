@@ -1,4 +1,4 @@
-//! Configurations, tables and requests for this floor's tests, built by hand.
+//! Configurations, tables and requests for the tests of this floor and of those above it, built by hand.
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
@@ -34,7 +34,7 @@ pub(super) fn text(value: &str) -> Spanned<String> {
 }
 
 /// A model with a listener and nothing else.
-pub(super) fn model(projects: Vec<Project>) -> Model {
+pub(crate) fn model(projects: Vec<Project>) -> Model {
     let address = |text: &str| Spanned::new(text.parse::<SocketAddr>().unwrap(), at(1));
     Model {
         server: Server {
@@ -83,7 +83,7 @@ pub(super) fn model(projects: Vec<Project>) -> Model {
 }
 
 /// An open project with a `production` environment; `hosts` may begin with `*.`.
-pub(super) fn project(name: &str, hosts: &[&str], routes: Vec<Route>) -> Project {
+pub(crate) fn project(name: &str, hosts: &[&str], routes: Vec<Route>) -> Project {
     Project {
         name: text(name),
         hosts: hosts.iter().map(|host| pattern(host)).collect(),
@@ -140,7 +140,7 @@ pub(super) fn respond(prefix: &str) -> Route {
     with_action(prefix, Action::Respond { status: StatusCode::OK, body: "pong\n".to_owned() })
 }
 
-pub(super) fn with_action(prefix: &str, action: Action) -> Route {
+pub(crate) fn with_action(prefix: &str, action: Action) -> Route {
     Route {
         prefix: text(prefix),
         action,
