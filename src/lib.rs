@@ -4,9 +4,9 @@
 //!
 //! | floor | modules | what it may know |
 //! | --- | --- | --- |
-//! | words | [`id`], [`clock`], [`secret`], [`private`], [`diagnostic`], [`mod@exit`], [`follow`], [`observe`] | nothing above |
-//! | mechanisms | [`config`], [`policy`], [`tls`], [`users`] | words; never each other |
-//! | snapshot | [`table`] | config, policy, tls, users |
+//! | words | [`id`], [`clock`], [`secret`], [`private`], [`diagnostic`], [`mod@exit`], [`follow`], [`outbound`], [`observe`] | nothing above |
+//! | mechanisms | [`config`], [`credential`], [`policy`], [`tls`], [`users`] | words; never each other |
+//! | snapshot | [`table`] | config, credential, policy, tls, users |
 //! | services | [`reload`], [`proxy`], [`acme`] | table; never each other, and only `reload` knows `config` |
 //! | control plane | [`admin`] | everything below but `proxy` |
 //! | composition | [`server`] | everything: the only place that sees every module |
@@ -21,12 +21,14 @@ pub mod admin;
 pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod credential;
 pub mod demo;
 pub mod diagnostic;
 pub mod exit;
 pub mod follow;
 pub mod id;
 pub mod observe;
+pub mod outbound;
 pub mod policy;
 pub mod private;
 pub mod proxy;

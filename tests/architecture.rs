@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 /// Words: the ground floor, and whom each may know there.
-const WORDS: [(&str, &[&str]); 8] = [
+const WORDS: [(&str, &[&str]); 9] = [
     ("clock", &[]),
     ("diagnostic", &[]),
     ("exit", &[]),
@@ -15,22 +15,43 @@ const WORDS: [(&str, &[&str]); 8] = [
     ("private", &[]),
     ("secret", &[]),
     ("observe", &["clock", "diagnostic", "id", "secret"]),
+    ("outbound", &["clock"]),
 ];
 
 /// The other floors: what each may import beside itself and the words.
-const FLOORS: [(&str, &[&str]); 12] = [
+const FLOORS: [(&str, &[&str]); 13] = [
     ("config", &[]),
+    ("credential", &[]),
     ("policy", &[]),
     ("tls", &[]),
     ("users", &[]),
     ("demo", &[]),
-    ("table", &["config", "policy", "tls", "users"]),
+    ("table", &["config", "credential", "policy", "tls", "users"]),
     ("reload", &["table", "config", "policy"]),
-    ("proxy", &["table", "policy", "tls", "users"]),
+    ("proxy", &["table", "credential", "policy", "tls", "users"]),
     ("acme", &["table", "tls"]),
-    ("admin", &["reload", "acme", "table", "config", "policy", "users"]),
-    ("server", &["admin", "acme", "reload", "proxy", "table", "config", "policy", "tls", "demo", "users"]),
-    ("cli", &["server", "admin", "acme", "reload", "proxy", "table", "config", "policy", "tls", "demo", "users"]),
+    ("admin", &["reload", "acme", "table", "config", "credential", "policy", "tls", "users"]),
+    (
+        "server",
+        &["admin", "acme", "reload", "proxy", "table", "config", "credential", "policy", "tls", "demo", "users"],
+    ),
+    (
+        "cli",
+        &[
+            "server",
+            "admin",
+            "acme",
+            "reload",
+            "proxy",
+            "table",
+            "config",
+            "credential",
+            "policy",
+            "tls",
+            "demo",
+            "users",
+        ],
+    ),
 ];
 
 /// Whether `module` stands where it may import `import`; `None`: it has no floor yet.

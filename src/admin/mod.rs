@@ -25,6 +25,8 @@ use std::thread::JoinHandle;
 use tokio::sync::watch;
 
 use crate::clock::UnixMillis;
+use crate::credential::login::Logins;
+use crate::credential::vault::Vault;
 use crate::observe::Observer;
 use crate::reload::Reloader;
 use crate::users::Verifier;
@@ -52,6 +54,10 @@ pub struct Parts {
     pub started_at: UnixMillis,
     /// How the hosts stand whose certificates are obtained; `None`: nobody obtains any.
     pub acme: Option<Arc<crate::acme::Status>>,
+    /// The tokens in use.
+    pub vault: Arc<Vault>,
+    /// Logins under way.
+    pub logins: Arc<Logins>,
 }
 
 /// A data listener, bound.

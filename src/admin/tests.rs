@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use super::*;
+use crate::credential::vault;
 use crate::reload::tests::start as start_reloader;
 
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -65,7 +66,20 @@ impl Bench {
         let listeners = vec![ListenerAddress { name: "http".to_owned(), address, tls: true }];
         let (verifier, started_at) = (Verifier::start(1).unwrap(), 1_795_290_358_123);
         let acme = None;
-        let parts = Parts { reloader, observer: Arc::clone(&observer), token, verifier, listeners, started_at, acme };
+        let vault = Vault::start(vault::Parts { store: None, observer: Arc::clone(&observer) }).unwrap();
+        let logins = Arc::new(Logins::open(Arc::clone(&vault), None, 9090).unwrap());
+        let observer_of_admin = Arc::clone(&observer);
+        let parts = Parts {
+            reloader,
+            observer: observer_of_admin,
+            token,
+            verifier,
+            listeners,
+            started_at,
+            acme,
+            vault,
+            logins,
+        };
         let admin = start_with(bind("127.0.0.1:0".parse().unwrap()).unwrap(), parts, patience).unwrap();
         Self { _dir: dir, config: path, token: clear, observer, admin }
     }

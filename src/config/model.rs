@@ -2,6 +2,7 @@
 //! Names are still names here. `table::compile` turns it into what runs.
 
 mod balance;
+mod credentials;
 mod listener;
 mod policies;
 
@@ -15,6 +16,9 @@ use crate::diagnostic::{Pos, Spanned};
 use crate::secret::Secret;
 
 pub use balance::{Balance, Eject, HashOn, Health, Http2};
+pub use credentials::{
+    AwsSsoOidc, ClientCredentials, Credential, CredentialSource, OAuth2, Provider, ProviderKind, Tokens, UseTokens,
+};
 pub use listener::{Acme, CertificateFiles, ListenerTls, TlsVersion};
 pub use policies::{
     Coding, Cors, Files, HeaderIdentity, IdentitySource, Limits, Origins, Pages, Per, Rate, Retry, RetryOn,
@@ -37,6 +41,12 @@ pub struct Model {
     pub upstreams: Vec<Group>,
     /// Where stored logins will be kept; `../tokens` beside the first file unless written.
     pub tokens_dir: PathBuf,
+    /// How they are kept there.
+    pub tokens: Tokens,
+    /// OAuth servers.
+    pub providers: Vec<Provider>,
+    /// What routes put on their upstream requests.
+    pub credentials: Vec<Credential>,
     /// Who may call; empty: nobody, where a route asks for a client.
     pub clients: Vec<Client>,
     /// How the person behind a call is found.
@@ -178,6 +188,10 @@ pub struct Admin {
     pub state_dir: PathBuf,
     /// htpasswd: who may log in beside the bearer of the token; nobody.
     pub users_file: Option<Spanned<PathBuf>>,
+    /// Where a browser reaches it, when behind a proxy: scheme, host, port. `None`: at its own address.
+    pub public_url: Option<Spanned<url::Url>>,
+    /// `None`: in the clear, which only loopback allows.
+    pub tls: Option<ListenerTls>,
 }
 
 /// `admin.metrics.auth`.
@@ -405,6 +419,8 @@ pub struct Route {
     pub access_allow: Option<Vec<IpNet>>,
     /// Which of those may not; none.
     pub access_deny: Vec<IpNet>,
+    /// The credential that its upstream requests carry; none.
+    pub credential: Option<Spanned<String>>,
     /// `None`: no identity is sent.
     pub sign: Option<Sign>,
     /// Header name, value; an empty value leaves the header out.

@@ -14,6 +14,7 @@ use super::gateway::Gateway;
 use super::peer::Peers;
 use super::resolve::Resolver;
 use crate::clock;
+use crate::credential::vault::Vault;
 use crate::observe::Observer;
 use crate::observe::live::Live;
 use crate::observe::metrics::{Judge, RouteSeries};
@@ -49,6 +50,27 @@ pub struct Shared {
     pub verifier: Arc<Verifier>,
     /// What a CA that asks is answered.
     pub challenges: Arc<Challenges>,
+    /// Who lends tokens.
+    pub vault: Arc<Vault>,
+}
+
+/// What the data plane needs of the rest.
+#[derive(Debug)]
+pub struct Parts {
+    /// The configuration in force.
+    pub tables: Tables,
+    /// What is seen.
+    pub observer: Arc<Observer>,
+    /// Who knows addresses.
+    pub resolver: Resolver,
+    /// Who looks at passwords.
+    pub verifier: Arc<Verifier>,
+    /// What a CA that asks is answered.
+    pub challenges: Arc<Challenges>,
+    /// Who lends tokens.
+    pub vault: Arc<Vault>,
+    /// Threads.
+    pub workers: usize,
 }
 
 impl Shared {
@@ -129,14 +151,8 @@ impl Shared {
 
 impl Engine {
     /// Builds the engine for `workers` threads.
-    pub fn new(
-        tables: Tables,
-        observer: Arc<Observer>,
-        resolver: Resolver,
-        verifier: Arc<Verifier>,
-        challenges: Arc<Challenges>,
-        workers: usize,
-    ) -> Arc<Self> {
+    pub fn new(parts: Parts) -> Arc<Self> {
+        let Parts { tables, observer, resolver, verifier, challenges, vault, workers } = parts;
         let conf = ServerConf {
             threads: workers,
             upstream_keepalive_pool_size: POOL,
@@ -145,7 +161,8 @@ impl Engine {
         };
         observer.metrics.judge_by(judge(&tables));
         let peers = Peers::new(Arc::new(resolver));
-        let shared = Arc::new(Shared { tables, observer, began: Instant::now(), peers, verifier, challenges });
+        let began = Instant::now();
+        let shared = Arc::new(Shared { tables, observer, began, peers, verifier, challenges, vault });
         let mut http = HttpProxy::new(Gateway(Arc::clone(&shared)), Arc::new(conf));
         http.handle_init_modules();
         // CONNECT is refused by the request gate, in our own words; Pingora would answer before any phase of ours.

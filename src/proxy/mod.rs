@@ -43,7 +43,7 @@ mod respond;
 mod transport;
 mod workers;
 
-pub use engine::{Engine, Tables};
+pub use engine::{Engine, Parts, Tables};
 pub use health::start as check_upstreams;
 pub use listener::{BindError, Bound, Listening, bind};
 pub use resolve::Resolver;

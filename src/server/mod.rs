@@ -7,6 +7,7 @@ pub mod banner;
 pub mod process;
 mod stop;
 
+use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -18,6 +19,9 @@ use crate::admin::token::{AdminToken, TokenError};
 use crate::admin::{self, ListenerAddress, Parts};
 use crate::clock;
 use crate::config::render;
+use crate::credential::login::Logins;
+use crate::credential::store;
+use crate::credential::vault::{self, Vault};
 use crate::exit;
 use crate::follow::Follower;
 use crate::observe::metrics::CertificateEnd;
@@ -73,6 +77,8 @@ enum StartError {
     Logs(std::io::Error),
     #[error("the system has no thread, timer or signal handler left: {0}")]
     System(std::io::Error),
+    #[error("tokens_dir: {0}")]
+    Tokens(String),
     #[error("no trusted CA certificates can be read: {0} (install `ca-certificates`, or set SSL_CERT_FILE)")]
     Trust(String),
 }
@@ -146,12 +152,12 @@ fn start(source: &Source, reloader: &Arc<Reloader>, table: &Table) -> Result<Run
     let token = admin.as_ref().map(|_| token(source, table)).transpose()?;
     let pid = writable(source, table)?;
     reloader.observe(Arc::clone(&observer));
-    let threads = table.server.threads.unwrap_or_else(cores);
+    let vault = vault(source, reloader, &observer)?;
     let challenges = Arc::<Challenges>::default();
     let acme = acme(source, reloader, &observer, &challenges);
-    let workers = Arc::new(Workers::start(threads).map_err(StartError::System)?);
-    let verifier = Verifier::start(threads.div_ceil(2)).map_err(StartError::System)?;
-    let engine = engine(reloader, &observer, &verifier, table, &challenges, threads)?;
+    let workers = Arc::new(Workers::start(threads(table)).map_err(StartError::System)?);
+    let verifier = Verifier::start(threads(table).div_ceil(2)).map_err(StartError::System)?;
+    let engine = engine(reloader, &observer, &verifier, table, &challenges, &vault)?;
     certificates(reloader, &observer);
     let addresses: Vec<ListenerAddress> = bound.iter().map(address_of).collect();
     let admin_address = admin.as_ref().and_then(|admin| admin.local_addr().ok());
@@ -164,7 +170,9 @@ fn start(source: &Source, reloader: &Arc<Reloader>, table: &Table) -> Result<Run
         Some((listener, token)) => {
             let (reloader, observer) = (Arc::clone(reloader), Arc::clone(&observer));
             let acme = acme.as_ref().map(acme::Prepared::status);
-            let parts = Parts { reloader, observer, token, verifier, listeners: addresses, started_at, acme };
+            let logins = logins(source, table, &vault, admin_address).map_err(StartError::System)?;
+            let parts =
+                Parts { reloader, observer, token, verifier, listeners: addresses, started_at, acme, vault, logins };
             Some(admin::start(listener, parts).map_err(StartError::System)?)
         }
         None => None,
@@ -199,6 +207,20 @@ fn acme(
     Some(prepared)
 }
 
+/// Logins under way: kept beside the admin token, or, by a quick start, nowhere.
+fn logins(
+    source: &Source,
+    table: &Table,
+    vault: &Arc<Vault>,
+    admin: Option<SocketAddr>,
+) -> std::io::Result<Arc<Logins>> {
+    let state_dir = match source {
+        Source::File(_) => Some(table.admin.state_dir.clone()),
+        Source::QuickStart { .. } => None,
+    };
+    Logins::open(Arc::clone(vault), state_dir, admin.map_or(0, |admin| admin.port())).map(Arc::new)
+}
+
 fn address_of(bound: &proxy::Bound) -> ListenerAddress {
     ListenerAddress { name: bound.name().to_owned(), address: bound.address, tls: bound.is_tls() }
 }
@@ -219,6 +241,24 @@ fn follower(reloader: &Arc<Reloader>) -> std::io::Result<Follower> {
     let handle = follower.handle();
     reloader.on_publish(move || handle.poke());
     Ok(follower)
+}
+
+/// The tokens in use, told of each table what it says about them. A quick start writes none down.
+fn vault(source: &Source, reloader: &Arc<Reloader>, observer: &Arc<Observer>) -> Result<Arc<Vault>, StartError> {
+    let table = reloader.current();
+    let store = match source {
+        Source::QuickStart { .. } => None,
+        Source::File(_) => Some(store::Options {
+            directory: table.tokens_dir.clone(),
+            encryption_key: table.tokens.encryption_key.as_ref().map(|key| key.value.clone()),
+            allow_network_filesystem: table.tokens.allow_network_filesystem,
+        }),
+    };
+    let vault = Vault::start(vault::Parts { store, observer: Arc::clone(observer) }).map_err(StartError::Tokens)?;
+    vault.configure(table.token_settings());
+    let (told, tables) = (Arc::clone(&vault), reloader.tables());
+    reloader.on_publish(move || told.configure(tables.load().token_settings()));
+    Ok(vault)
 }
 
 /// The admin listener's token: from the state directory, or, where nothing may be written, one for this run.
@@ -250,12 +290,18 @@ fn engine(
     verifier: &Arc<Verifier>,
     table: &Table,
     challenges: &Arc<Challenges>,
-    threads: usize,
+    vault: &Arc<Vault>,
 ) -> Result<Arc<Engine>, StartError> {
     let made = catch_unwind(AssertUnwindSafe(|| {
-        let (resolver, challenges) = (Resolver::new(&table.server), Arc::clone(challenges));
-        let (observer, verifier) = (Arc::clone(observer), Arc::clone(verifier));
-        Engine::new(reloader.tables(), observer, resolver, verifier, challenges, threads)
+        Engine::new(proxy::Parts {
+            tables: reloader.tables(),
+            observer: Arc::clone(observer),
+            resolver: Resolver::new(&table.server),
+            verifier: Arc::clone(verifier),
+            challenges: Arc::clone(challenges),
+            vault: Arc::clone(vault),
+            workers: threads(table),
+        })
     }));
     made.map_err(|panic| {
         let text = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
@@ -263,8 +309,9 @@ fn engine(
     })
 }
 
-fn cores() -> usize {
-    std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
+/// Worker threads of the data plane.
+fn threads(table: &Table) -> usize {
+    table.server.threads.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, std::num::NonZero::get))
 }
 
 /// Does what signals ask for, until one asks for the end. Returns whether requests may finish first.

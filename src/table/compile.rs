@@ -98,6 +98,9 @@ pub fn compile(model: Model, sources: &Sources, stamp: Stamp, previous: Option<&
         tls,
         admin: model.admin,
         tokens_dir: model.tokens_dir,
+        tokens: model.tokens,
+        providers: Vec::new(),
+        credentials: Vec::new(),
         clients: clients.lookup,
         client_entries: clients.entries,
         identification,
@@ -119,6 +122,7 @@ fn started_with(model: &Model, previous: Option<&Table>) -> Arc<StartedWith> {
         listeners: listeners.clone(),
         admin: admin.clone(),
         tokens_dir: model.tokens_dir.clone(),
+        tokens: model.tokens.clone(),
     };
     previous.map_or_else(|| Arc::new(now()), |table| Arc::clone(&table.started_with))
 }

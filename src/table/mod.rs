@@ -5,6 +5,7 @@
 
 pub mod acme;
 pub mod compile;
+pub mod credential;
 pub mod decide;
 pub mod diff;
 pub mod environment;
@@ -20,8 +21,11 @@ pub mod variables;
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::clock::UnixMillis;
+use crate::credential::provider::Provider;
+use crate::credential::vault::Settings;
 use crate::follow::Followed;
 use crate::policy::access::Networks;
 use crate::policy::auth::Clients;
@@ -29,10 +33,13 @@ use crate::policy::limit::Ledger;
 use crate::tls::{Certificates, Expiry, Termination};
 use crate::users::UsersFile;
 
-pub use crate::config::model::{Admin, Listener, Logging, MetricsAuth, Server};
+pub use crate::config::model::{Admin, Listener, Logging, MetricsAuth, Server, Tokens};
 pub use decide::{Admitted, Decision, Identity, NoTrace, Place, Refusal, Trace};
 pub use route::{Action, Route};
 pub use upstream::{Endpoint, Upstream};
+
+/// How long before its end a token is refreshed that no credential uses.
+const DEFAULT_REFRESH_BEFORE: Duration = Duration::from_secs(300);
 
 /// One generation of the configuration, compiled.
 #[derive(Debug)]
@@ -59,6 +66,12 @@ pub struct Table {
     pub admin: Admin,
     /// Where token files live; read at start.
     pub tokens_dir: PathBuf,
+    /// How they are kept; read at start.
+    pub tokens: Tokens,
+    /// OAuth servers; live.
+    pub providers: Vec<Arc<Provider>>,
+    /// What routes put on their upstream requests; live.
+    pub credentials: Vec<Arc<credential::Credential>>,
     /// `server.trusted_proxies` as of the start, for look-up.
     pub trusted_proxies: Networks,
     /// `server.internal_networks` as of the start, for look-up.
@@ -86,6 +99,15 @@ pub struct Table {
 }
 
 impl Table {
+    /// What the vault has to know of it.
+    pub fn token_settings(&self) -> Settings {
+        let early = |provider: &Arc<Provider>| {
+            let before = self.credentials.iter().filter_map(|credential| credential.refresh_before(&provider.name));
+            before.max().unwrap_or(DEFAULT_REFRESH_BEFORE)
+        };
+        Settings { providers: self.providers.iter().map(|it| (Arc::clone(it), early(it))).collect() }
+    }
+
     /// What it is made from beside the configuration's own files, and is live by itself.
     pub fn followed(&self) -> Vec<Arc<dyn Followed>> {
         let users = self.identification.users().into_iter().chain(&self.admin_users);
@@ -133,4 +155,6 @@ pub struct StartedWith {
     pub admin: Admin,
     /// `tokens_dir`.
     pub tokens_dir: PathBuf,
+    /// `tokens`.
+    pub tokens: Tokens,
 }

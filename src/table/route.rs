@@ -18,6 +18,7 @@ use crate::policy::sign::Scheme;
 use crate::policy::template::Template;
 use crate::secret::Secret;
 
+use super::credential::Credential;
 use super::upstream::Upstream;
 
 pub use crate::config::model::{Auth, Timeouts, UsernameEncoding};
@@ -120,6 +121,8 @@ pub struct Forward {
     pub guarded: bool,
     /// Carries an identity or a credential: over plain http only to loopback or internal networks.
     pub sensitive: bool,
+    /// What its requests carry; none.
+    pub credential: Option<Arc<Credential>>,
 }
 
 /// The Host header that the upstream gets.

@@ -33,6 +33,8 @@ pub fn default(dir: &Path, at: Pos) -> Admin {
         metrics_auth: MetricsAuth::None,
         state_dir: dir.join("../state"),
         users_file: None,
+        public_url: None,
+        tls: None,
     }
 }
 

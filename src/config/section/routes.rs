@@ -71,6 +71,7 @@ pub fn decode(decoder: &mut Decoder<'_, '_>, node: &Node<'_>, family: &str, pref
         methods,
         access_allow,
         access_deny,
+        credential: None,
         sign,
         payload,
         request_headers,

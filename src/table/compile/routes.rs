@@ -317,7 +317,7 @@ impl Builder<'_, '_, '_> {
                 None => HostChoice::Endpoint,
             },
         };
-        Some(Action::Forward(Forward { upstream: upstream?, base_path, host, guarded, sensitive }))
+        Some(Action::Forward(Forward { upstream: upstream?, base_path, host, guarded, sensitive, credential: None }))
     }
 
     /// What replaces the prefix: a URL's path, or a group's `rewrite`. `Some(None)`: nothing does.

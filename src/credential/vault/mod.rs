@@ -1,0 +1,275 @@
+//! The tokens in use: who lends them to requests, lets them rest, and has them refreshed, each once at a time.
+//!
+//! One vault lives as long as the process; each published table tells it which providers there are
+//! ([`Vault::configure`]). Refreshes run on a thread of the vault's own and end whatever becomes of the requests that wait for them.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::HeaderValue;
+
+use super::import::Imported;
+use super::provider::{Granted, Provider, Registration};
+use super::record::TokenId;
+use super::store::{Fault, Options};
+use crate::clock::UnixMillis;
+use crate::observe::Observer;
+use crate::secret::Secret;
+
+/// What the vault needs of the rest.
+#[derive(Debug)]
+pub struct Parts {
+    /// `None`: nothing is written (a quick start).
+    pub store: Option<Options>,
+    /// What is seen.
+    pub observer: Arc<Observer>,
+}
+
+/// What a table says about tokens.
+#[derive(Clone, Debug, Default)]
+pub struct Settings {
+    /// Every provider, with how long before its end a token of it is refreshed.
+    pub providers: Vec<(Arc<Provider>, Duration)>,
+}
+
+/// What a credential takes from the vault.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Spec {
+    /// Whose tokens.
+    pub provider: Arc<str>,
+    /// Which first.
+    pub choice: Choice,
+    /// How long a token rests after a 429 that does not say.
+    pub rest_after_429: Duration,
+}
+
+/// Which token is used first.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Choice {
+    /// The oldest that can be used.
+    #[default]
+    InOrder,
+    /// Each in turn.
+    RoundRobin,
+    /// The one with fewest requests in flight, then fewest in all.
+    LeastUsed,
+}
+
+/// A token, lent to one request. In flight until it is dropped.
+#[derive(Debug)]
+pub struct Lease {
+    /// Which.
+    pub id: TokenId,
+    /// Which generation of it.
+    pub generation: u64,
+    /// The access token.
+    pub token: Secret,
+}
+
+/// There is no token for a request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unavailable {
+    /// When to ask again.
+    pub retry_after: Duration,
+    /// For the log: never a secret.
+    pub why: String,
+}
+
+/// What an upstream said of a token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Report {
+    /// 401: it is not taken (any more).
+    Rejected,
+    /// 429.
+    Limited {
+        /// Its `retry-after`.
+        retry_after: Option<Duration>,
+    },
+}
+
+/// A token, as people see it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Token {
+    /// Its name.
+    pub id: TokenId,
+    /// The provider's.
+    pub provider: Arc<str>,
+    /// How it stands.
+    pub status: Status,
+    /// Why, if it is not well: for people.
+    pub reason: Option<String>,
+    /// Its generation.
+    pub generation: u64,
+    /// When the access token ends.
+    pub expires_at: UnixMillis,
+    /// When the login was.
+    pub created_at: UnixMillis,
+    /// When it was refreshed last.
+    pub last_refresh: Option<UnixMillis>,
+    /// When a request took it last.
+    pub last_used: Option<UnixMillis>,
+    /// How many did, since the start.
+    pub requests: u64,
+    /// How the last refresh, or request, failed.
+    pub last_error: Option<String>,
+    /// Until when it rests.
+    pub rests_until: Option<UnixMillis>,
+    /// See [`super::record::Record::fingerprint`].
+    pub fingerprint: String,
+    /// Whether it can be refreshed.
+    pub refreshable: bool,
+    /// Whether it is on the disk.
+    pub durable: bool,
+}
+
+/// How a token stands; the words of the API.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Status {
+    /// Good.
+    Valid,
+    /// Good, and about to be refreshed.
+    Expiring,
+    /// Its access token has ended.
+    Expired,
+    /// The upstream asked for a pause.
+    Resting,
+    /// Somebody has to log in again.
+    NeedsLogin,
+}
+
+/// Why a command failed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum VaultError {
+    /// There is no such token.
+    #[error("there is no token {0}")]
+    Unknown(String),
+    /// There is no such provider.
+    #[error("there is no provider {0}")]
+    NoProvider(String),
+    /// It has no refresh token.
+    #[error("this token cannot be refreshed: log in again")]
+    NotRefreshable,
+    /// The provider has said no, or nothing.
+    #[error("{0}")]
+    Refresh(String),
+    /// It is not on the disk.
+    #[error("{0}")]
+    Save(String),
+    /// Too late: the process ends.
+    #[error("countersign is stopping")]
+    Stopping,
+}
+
+/// What a login yields.
+#[derive(Debug)]
+pub struct NewToken {
+    /// Whose.
+    pub provider: Arc<str>,
+    /// What was granted.
+    pub granted: Granted,
+    /// Of AWS.
+    pub registration: Option<Registration>,
+}
+
+/// The tokens in use.
+#[derive(Debug)]
+pub struct Vault {}
+
+impl Vault {
+    /// Opens the store, takes up what a crash interrupted, and starts the thread that refreshes.
+    ///
+    /// # Errors
+    /// The directory cannot be used, or no thread can be started; the message says what to do.
+    pub fn start(parts: Parts) -> Result<Arc<Self>, String> {
+        let _ = parts;
+        Ok(Arc::new(Self {}))
+    }
+
+    /// Takes what a table says. Tokens of providers that are gone are kept, and left alone.
+    pub fn configure(&self, settings: Settings) {
+        let _ = settings;
+    }
+
+    /// Lends a token. At once, when there is one; waits up to ten seconds for a refresh, when there will be one. `avoid`: what this
+    /// request has tried (id and generation).
+    ///
+    /// # Errors
+    /// There is none, and there will be none.
+    pub async fn lease(&self, spec: &Spec, avoid: &[(TokenId, u64)]) -> Result<Lease, Unavailable> {
+        let _ = (spec, avoid);
+        Err(Unavailable { retry_after: Duration::from_secs(60), why: String::new() })
+    }
+
+    /// Takes note of what an upstream said. A token that was rejected is refreshed, once a generation.
+    pub fn report(&self, spec: &Spec, lease: &Lease, report: Report) {
+        let _ = (spec, lease, report);
+    }
+
+    /// Whether a request that has tried `avoid` could get another token (or a fresh generation) without long waiting.
+    pub fn has_another(&self, spec: &Spec, avoid: &[(TokenId, u64)]) -> bool {
+        let _ = (spec, avoid);
+        false
+    }
+
+    /// Every token, by provider, then by age.
+    pub fn tokens(&self) -> Vec<Token> {
+        Vec::new()
+    }
+
+    /// Files that cannot be used.
+    pub fn faults(&self) -> Vec<Fault> {
+        Vec::new()
+    }
+
+    /// The provider of that name in the table in force.
+    pub fn provider(&self, name: &str) -> Option<Arc<Provider>> {
+        let _ = name;
+        None
+    }
+
+    /// Refreshes now (joins a refresh that is under way).
+    ///
+    /// # Errors
+    /// See [`VaultError`].
+    pub async fn refresh(&self, id: &TokenId) -> Result<Token, VaultError> {
+        let _ = id;
+        todo!()
+    }
+
+    /// Removes a token.
+    ///
+    /// # Errors
+    /// See [`VaultError`].
+    pub async fn remove(&self, id: &TokenId) -> Result<(), VaultError> {
+        let _ = id;
+        todo!()
+    }
+
+    /// Takes a login's token: saved before it is lent.
+    ///
+    /// # Errors
+    /// [`VaultError::Save`]: it is kept in memory, in use, and saved as soon as that is possible ([`Token::durable`]).
+    pub async fn adopt(&self, new: NewToken) -> Result<Token, VaultError> {
+        let _ = new;
+        todo!()
+    }
+
+    /// Takes imported tokens; one without an access token is refreshed at once. `provider`: for those that do not say.
+    ///
+    /// # Errors
+    /// See [`VaultError`]; what was taken before stays.
+    pub async fn import(&self, tokens: Vec<Imported>, provider: Option<&str>) -> Result<Vec<Token>, VaultError> {
+        let _ = (tokens, provider);
+        todo!()
+    }
+
+    /// Waits for calls under way (at most 35 s): before the process ends. Starts no more.
+    pub async fn stop(&self) {}
+}
+
+/// The value of a header that carries a secret: marked sensitive, so that HTTP/2 never indexes it.
+pub fn header_value(text: &str) -> Option<HeaderValue> {
+    let mut value = HeaderValue::from_str(text).ok()?;
+    value.set_sensitive(true);
+    Some(value)
+}
