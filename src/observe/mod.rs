@@ -11,6 +11,7 @@ mod spool;
 pub mod systemd;
 mod text;
 pub mod timestamp;
+pub mod token;
 
 use std::io;
 use std::sync::Arc;
