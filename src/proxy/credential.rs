@@ -31,9 +31,13 @@ use crate::table::{Admitted, Endpoint, Refusal};
 /// How often a request goes out because of what was said of its tokens, the first time included.
 const MOST_SENDS: u32 = 4;
 
-const CODE: &str = "credential_unavailable";
-const MESSAGE: &str = "there is no credential for the upstream at the moment";
-const WITHHELD: Failure = Failure { status: 503, code: CODE, message: MESSAGE, end: End::Refused };
+/// What the client is told of a request that would have to go without.
+const WITHHELD: Failure = Failure {
+    status: 503,
+    code: "credential_unavailable",
+    message: "there is no credential for the upstream at the moment",
+    end: End::Refused,
+};
 
 /// What one request has of the vault; nothing on a route without tokens.
 #[derive(Debug, Default)]
@@ -95,7 +99,7 @@ pub fn destination<'c>(
 pub fn withhold(ctx: &mut Context, why: Withheld) -> Box<Error> {
     ctx.detail = why.to_string();
     ctx.failure = Some(WITHHELD);
-    Error::explain(ErrorType::HTTPStatus(WITHHELD.status), CODE)
+    Error::explain(ErrorType::HTTPStatus(WITHHELD.status), WITHHELD.code)
 }
 
 /// Tells the vault what the answer says of the token. Whether the request goes out again with another, which it then has.
@@ -135,8 +139,8 @@ fn refusal(unavailable: Unavailable, ctx: &mut Context) -> Refusal {
     let seconds = retry_after.as_secs() + u64::from(retry_after.subsec_nanos() > 0);
     Refusal {
         status: WITHHELD.status,
-        code: CODE,
-        message: Cow::Borrowed(MESSAGE),
+        code: WITHHELD.code,
+        message: Cow::Borrowed(WITHHELD.message),
         headers: vec![(header::RETRY_AFTER, seconds.max(1).into())],
         close: false,
         wrong_token_from: None,

@@ -3,6 +3,9 @@
 //! Invariant: a credential leaves only through a [`Destination`], and there is none for an endpoint of another upstream than
 //! the route's, nor for a route with a credential without it. [`super::rewrite::plan`] takes nothing else.
 
+#[cfg(test)]
+mod tests;
+
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
