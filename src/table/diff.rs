@@ -133,6 +133,7 @@ fn same_forward(old: &Forward, new: &Forward) -> bool {
         && old.host == new.host
         && old.guarded == new.guarded
         && old.sensitive == new.sensitive
+        && old.credential == new.credential
         && old.upstream.name == new.upstream.name
         && old.upstream.scheme == new.upstream.scheme
 }
