@@ -39,6 +39,7 @@ mod phases;
 mod pool;
 mod proxy_protocol;
 mod real;
+mod real_parts;
 mod recipes;
 mod reload;
 mod retries;
