@@ -32,6 +32,7 @@ pub struct Config {
     logging: String,
     access: String,
     admin: String,
+    tokens_dir: Option<String>,
     environment: Vec<(String, String)>,
     files: Vec<(String, String)>,
     secured: Option<Secured>,
@@ -106,6 +107,17 @@ impl Config {
     pub fn admin(mut self, keys: &str) -> Self {
         self.admin = format!(", {keys}");
         self
+    }
+
+    /// Where its token files are, if not beside its configuration.
+    pub fn tokens_dir(mut self, directory: &Path) -> Self {
+        self.tokens_dir = Some(directory.display().to_string());
+        self
+    }
+
+    /// The same, if it was said.
+    pub fn tokens_at(&self) -> Option<PathBuf> {
+        self.tokens_dir.as_deref().map(PathBuf::from)
     }
 
     /// A variable of the process's environment.
@@ -192,12 +204,13 @@ impl Config {
         let secured =
             self.secured.as_ref().map(|it| format!("  secured: {{ address: \"{{secured}}\", {} }}\n", it.keys));
         let secured = secured.unwrap_or_default();
+        let tokens = self.tokens_dir.as_deref().unwrap_or("{dir}/tokens");
         let preamble = format!(
             "server: {{ threads: 2, runtime_dir: \"{{dir}}/run\"{server} }}\n\
              logging: {{ access: {{ {access}, file: \"{{dir}}/access.log\" }}{logging} }}\n\
              listeners:\n  main: {{ address: \"{data}\"{listener} }}\n{secured}\
              admin: {{ address: \"{admin}\", state_dir: \"{{dir}}/state\"{further} }}\n\
-             tokens_dir: \"{{dir}}/tokens\"\n"
+             tokens_dir: \"{tokens}\"\n"
         );
         let mut text = preamble + &self.text;
         text = text.replace("{dir}", &directory.display().to_string()).replace("{data}", &data.to_string());
