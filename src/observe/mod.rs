@@ -23,6 +23,9 @@ use metrics::RouteSeries;
 /// Under this target the process log has its lines about single requests.
 const REQUEST: &str = "countersign::request";
 
+/// Under this target the process log has who changed what; whatever its level, these lines are written.
+pub const AUDIT: &str = "countersign::audit";
+
 /// Everything that observes one running proxy. Two of them can live in one process.
 #[derive(Debug)]
 pub struct Observer {
