@@ -14,6 +14,7 @@ use std::time::Duration;
 use countersign::config::{Loading, Model, load_text};
 use countersign::policy::request_gate::RequestView;
 use countersign::table::compile::{Stamp, compile};
+use countersign::table::credential::Destination;
 use countersign::table::{Action, Decision, NoTrace, Table, rewrite};
 use criterion::{BatchSize, BenchmarkId, Criterion, criterion_group, criterion_main};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Version};
@@ -126,7 +127,8 @@ fn plan(criterion: &mut Criterion) {
     let endpoint = forward.upstream.endpoints.first().unwrap();
     criterion.bench_function("plan", |bencher| {
         bencher.iter(|| {
-            black_box(rewrite::plan(&table, &admitted, &request, &canonical, endpoint, NOW, "0123456789abcdef"))
+            let destination = Destination::of(forward, endpoint, None).unwrap();
+            black_box(rewrite::plan(&table, &admitted, &request, &canonical, destination, NOW, "0123456789abcdef"))
         });
     });
 }

@@ -98,6 +98,12 @@ fn too_many(at: Option<Pos>) -> Diagnostic {
     Diagnostic { at, ..Diagnostic::warning("too_many_problems", Pos::default(), message) }
 }
 
+/// Whether a text is a URL with a user in it, where a password is not far.
+fn names_a_user(text: &str) -> bool {
+    let place = text.split_once("://").and_then(|(_, rest)| rest.split(['/', '?', '#']).next());
+    place.is_some_and(|place| place.contains('@'))
+}
+
 /// Decodes one file.
 pub struct Decoder<'d, 'e> {
     /// The file's text.
@@ -284,6 +290,10 @@ impl<'d> Decoder<'d, '_> {
         let subject = match (text.from_variable, text.value.is_empty()) {
             (true, _) => shown(text.raw),
             (false, true) => "an empty value".to_owned(),
+            (false, false) if names_a_user(&text.value) => {
+                self.mask_value(node);
+                "a URL that is hidden here".to_owned()
+            }
             (false, false) => shown(&text.value),
         };
         let hint = match text.from_variable {

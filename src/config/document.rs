@@ -6,9 +6,13 @@ use std::collections::HashMap;
 use std::path::Path;
 
 use super::decoder::{Decoder, Gathered};
-use super::fields::{Later, Off, Shape};
-use super::model::{Acme, Admin, Client, Group, Identity, Listener, Logging, Model, Project, Server};
-use super::section::{acme, admin, clients, identity, listeners, logging, projects, server, upstreams};
+use super::fields::Shape;
+use super::model::{
+    Acme, Admin, Client, Credential, Group, Identity, Listener, Logging, Model, Project, Provider, Server, Tokens,
+};
+use super::section::{
+    acme, admin, clients, credentials, identity, listeners, logging, projects, providers, server, tokens, upstreams,
+};
 use super::tree::{Entry, Kind, Node};
 use super::value::shown;
 use crate::diagnostic::{Diagnostic, Pos, Spanned};
@@ -23,16 +27,19 @@ const DOCUMENT: Shape = Shape {
         "acme",
         "admin",
         "upstreams",
+        "providers",
+        "credentials",
         "tokens_dir",
+        "tokens",
         "clients",
         "identity",
         "projects",
     ],
-    later: &[Later { key: "providers", off: Off::Empty }, Later { key: "credentials", off: Off::Empty }],
+    later: &[],
 };
 
 /// Sections that may stand in one file only.
-const SINGLE: &[&str] = &["server", "logging", "admin", "tokens_dir", "identity", "acme"];
+const SINGLE: &[&str] = &["server", "logging", "admin", "tokens_dir", "tokens", "identity", "acme"];
 
 /// What the files read so far say.
 #[derive(Default)]
@@ -44,6 +51,9 @@ pub struct Parts {
     admin: Option<Admin>,
     upstreams: Vec<Group>,
     tokens_dir: Option<std::path::PathBuf>,
+    tokens: Tokens,
+    providers: Vec<Provider>,
+    credentials: Vec<Credential>,
     clients: Vec<Client>,
     identity: Identity,
     projects: Vec<Project>,
@@ -76,6 +86,10 @@ impl Parts {
         self.singles(decoder, &fields);
         self.each(decoder, fields.get("listeners"), "listener", listeners::decode, |parts| &mut parts.listeners);
         self.each(decoder, fields.get("upstreams"), "upstream", upstreams::decode, |parts| &mut parts.upstreams);
+        self.each(decoder, fields.get("providers"), "provider", providers::decode, |parts| &mut parts.providers);
+        self.each(decoder, fields.get("credentials"), "credential", credentials::decode, |parts| {
+            &mut parts.credentials
+        });
         self.each(decoder, fields.get("clients"), "client", clients::decode, |parts| &mut parts.clients);
         self.each(decoder, fields.get("projects"), "project", projects::decode, |parts| &mut parts.projects);
         includes(decoder, fields.get("include"))
@@ -96,6 +110,9 @@ impl Parts {
         }
         if let Some(Some(path)) = fields.get("tokens_dir").and_then(|node| decoder.path(node)) {
             self.tokens_dir = Some(path.value);
+        }
+        if let Some(node) = fields.get("tokens") {
+            self.tokens = tokens::decode(decoder, node);
         }
         if let Some(node) = fields.get("identity") {
             self.identity = identity::decode(decoder, node);
@@ -231,9 +248,9 @@ impl Parts {
             admin: self.admin.unwrap_or_else(|| admin::default(dir, start)),
             upstreams: self.upstreams,
             tokens_dir: self.tokens_dir.unwrap_or_else(|| dir.join("../tokens")),
-            tokens: super::model::Tokens::default(),
-            providers: Vec::new(),
-            credentials: Vec::new(),
+            tokens: self.tokens,
+            providers: self.providers,
+            credentials: self.credentials,
             clients: self.clients,
             identity: self.identity,
             projects: self.projects,

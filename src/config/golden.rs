@@ -13,6 +13,9 @@ fn env(name: &str) -> Option<String> {
         "EMPTY" => Some(String::new()),
         "HOSTILE" => Some("x }, injected: { y: z".into()),
         "STRONG" => Some("a-strong-token-from-the-environment-0123456789".into()),
+        "KEY" => Some("000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f".into()),
+        "BROKEN" => Some("first line\nsecond line".into()),
+        "FOREIGN" => Some("schlüssel".into()),
         "WEAK" => Some("weak-secret".into()),
         _ => None,
     }

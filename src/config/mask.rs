@@ -96,9 +96,20 @@ pub fn everything(text: &str, node: &Node<'_>, masked: &mut Vec<Range<usize>>) {
 
 /// Whether a key, or what it was probably meant to be, holds a secret.
 pub fn sounds_secret(key: &str) -> bool {
-    const HARMLESS: &[&str] =
-        &["token_sha256", "tokens_dir", "token_url", "client_cert", "client_key", "client_id", "secure"];
-    const SECRET: &[&str] = &["token", "payload", "secret", "client_secret", "cookie_secret", "password"];
+    const HARMLESS: &[&str] = &[
+        "token_sha256",
+        "tokens",
+        "tokens_dir",
+        "token_url",
+        "authorization_url",
+        "device_authorization_url",
+        "client_cert",
+        "client_key",
+        "client_id",
+        "secure",
+    ];
+    const SECRET: &[&str] =
+        &["token", "payload", "secret", "client_secret", "cookie_secret", "password", "encryption_key"];
     const PARTS: &[&str] = &["secret", "token", "passw", "api_key", "apikey", "authorization", "private", "payload"];
     let name = key.to_lowercase().replace('-', "_");
     if HARMLESS.contains(&name.as_str()) {

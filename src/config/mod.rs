@@ -25,6 +25,7 @@ mod section;
 mod syntax;
 mod tree;
 mod value;
+mod web_url;
 
 #[cfg(test)]
 mod golden;

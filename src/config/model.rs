@@ -171,10 +171,10 @@ pub struct Listener {
     pub proxy_protocol: bool,
 }
 
-/// `admin`: the second listener; read at start, but `allow`, `hosts` and `metrics`.
+/// `admin`: the second listener; read at start, but `allow`, `hosts`, `metrics`, `users_file` and `public_url`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Admin {
-    /// Loopback; 127.0.0.1:9090.
+    /// Loopback, unless there is TLS; 127.0.0.1:9090.
     pub address: Spanned<SocketAddr>,
     /// Who may connect; loopback.
     pub allow: Vec<IpNet>,

@@ -2,7 +2,8 @@
 //!
 //! Flow: the gateway asks [`next`] before it chooses a peer; [`refuse_old`] when a connection came out of the pool;
 //! [`repeat_after`] when an answer's head has come; [`unconnected`] and [`failed`] when an attempt came to nothing. Whether a
-//! request may be sent again is decided in [`crate::policy::retry`]; here it is found out what happened.
+//! request may be sent again is decided in [`crate::policy::retry`]; here it is found out what happened. What an upstream
+//! says of a token is looked at before, in [`super::credential`].
 //!
 //! Three ways not to turn the end of an idle connection into a 502: what is idle is let go before the upstream does (its
 //! `Keep-Alive` header is believed); a request that could not be repeated does not go on a connection that has been idle
@@ -65,6 +66,8 @@ enum GivenUp {
     Old,
     /// This answer is not for the client.
     Status(StatusCode),
+    /// Nor is this: it was said of a token, and there is another.
+    Token(StatusCode),
 }
 
 /// One more attempt begins: nothing is known of it.
@@ -198,10 +201,26 @@ pub fn repeat_after(
     if retry::judge(Some(retry), cause, sent) != Verdict::Again || !afford(shared, ctx) {
         return None;
     }
-    ctx.attempts.given_up = Some(GivenUp::Status(status));
+    Some(drop_answer(ctx, GivenUp::Status(status), status))
+}
+
+/// Drops an answer that was said of a token: the request goes out again with the one that it has been given since. That is no
+/// attempt of `retry`: it counts against neither that nor the endpoint.
+pub fn with_another_token(status: StatusCode, ctx: &mut Context) -> Box<Error> {
+    drop_answer(ctx, GivenUp::Token(status), status)
+}
+
+fn drop_answer(ctx: &mut Context, why: GivenUp, status: StatusCode) -> Box<Error> {
+    ctx.attempts.given_up = Some(why);
     let mut error = Error::explain(ErrorType::HTTPStatus(status.as_u16()), "the answer is followed by another attempt");
     error.as_up();
-    Some(error)
+    error
+}
+
+/// Whether a request that was not executed can be sent again: the client has heard nothing, and the body is there.
+pub fn can_follow(session: &mut Session, ctx: &Context) -> bool {
+    let Sent { kept, answered, .. } = sent(session, ctx);
+    kept && !answered
 }
 
 /// What follows from a connection that could not be made. Nothing was sent: the name's next address may always be tried.
@@ -241,6 +260,10 @@ pub fn failed(shared: &Shared, session: &mut Session, ctx: &mut Context, error: 
             error.set_retry(true);
         }
         Some(GivenUp::Status(status)) => go_on(shared, ctx, error, Verdict::Again, reason_of(status)),
+        Some(GivenUp::Token(status)) => {
+            shared.count_retry(ctx, reason_of(status));
+            error.set_retry(true);
+        }
         None => {
             let Some(cause) = cause_of(error, reused, ctx) else { return error.set_retry(false) };
             let mut verdict = retry::judge(policy(ctx), cause, sent(session, ctx));

@@ -85,6 +85,12 @@ impl Clocks {
         self.read_stalled = self.read_stalled.map(|_| Instant::now());
     }
 
+    /// The edge itself has something to wait for: it is nobody's turn.
+    pub fn pause(&mut self) {
+        self.upstream_due = None;
+        self.read_stalled = None;
+    }
+
     /// From here on the bytes belong to another protocol, in both directions.
     pub fn upgrade(&mut self) {
         self.upgraded = true;

@@ -14,6 +14,7 @@ use pingora_proxy::Session;
 
 use super::attempt::Attempts;
 use super::clocks::Fault;
+use super::credential::Carried;
 use super::downstream::Downstream;
 use super::encoder::Encoder;
 use super::engine::Shared;
@@ -54,6 +55,8 @@ pub struct Context {
     pub permit: Option<Permit>,
     /// The endpoint of the attempt under way.
     pub leased: Option<Leased>,
+    /// What goes to it beside the request; given back with the context.
+    pub carried: Carried,
     /// How it failed, if it did.
     pub failure: Option<Failure>,
     /// More about the failure, for the log.
@@ -102,6 +105,7 @@ impl Context {
             admitted: None,
             route: None,
             leased: None,
+            carried: Carried::default(),
             failure: None,
             detail: String::new(),
             refused: None,
@@ -263,7 +267,7 @@ impl Context {
             upstream_status: self.upstream_status.map(|status| status.as_u16()),
             attempts: self.attempts.made,
             reused: self.reused,
-            token: "",
+            token: self.carried.token(),
             end: self.end(),
             code: self.code(),
             detail: &self.detail,

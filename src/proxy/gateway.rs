@@ -16,6 +16,7 @@ use pingora_proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
 use super::attempt;
 use super::compress;
 use super::context::Context;
+use super::credential;
 use super::decorate;
 use super::downstream::Downstream;
 use super::engine::Shared;
@@ -87,53 +88,41 @@ impl ProxyHttp for Gateway {
                         let upstream = &forward.upstream;
                         ctx.attempts.key =
                             if upstream.hashes() { upstream.key(&admitted, &view, &canonical) } else { None };
-                        Step::Forward(admitted)
+                        Step::Go(admitted, How::Forward)
                     }
                     Action::Files(_) => {
                         let asked = files::asked(&admitted, &canonical, session.req_header());
-                        Step::Files(admitted, asked)
+                        Step::Go(admitted, How::Files(asked))
                     }
                     Action::Respond { status, body } => {
                         let mut answer = Answer::fixed(*status, body, &admitted.route.response_edits);
                         if let Some(offered) = &admitted.route.compress {
                             answer = answer.compressed(session.req_header(), offered)?;
                         }
-                        Step::Local(admitted, answer)
+                        Step::Go(admitted, How::Local(answer))
                     }
                     Action::Redirect { to, status } => {
                         let location = rewrite::redirect_location(to, &admitted, &canonical);
                         let answer = Answer::redirect(*status, &location, &admitted.route.response_edits)?;
-                        Step::Local(admitted, answer)
+                        Step::Go(admitted, How::Local(answer))
                     }
                 },
                 (Decision::Admit(_), None) | (Decision::Verify(_), _) => return Err(internal()),
             }
         };
         match step {
-            Step::Forward(admitted) => {
-                downstream.clocks().wait_by(admitted.route.timeouts);
-                if let Err(refusal) = self.admit(admitted, session.req_header(), ctx) {
+            Step::Go(admitted, how) => {
+                if !matches!(how, How::Local(_)) {
+                    downstream.clocks().wait_by(admitted.route.timeouts);
+                }
+                if let Err(refusal) = self.admit(admitted, session.req_header(), ctx).await {
                     return refuse(session, ctx, refusal).await.map(|()| true);
                 }
-                Ok(false)
-            }
-            Step::Files(admitted, asked) => {
-                downstream.clocks().wait_by(admitted.route.timeouts);
-                if let Err(refusal) = self.admit(admitted, session.req_header(), ctx) {
-                    return refuse(session, ctx, refusal).await.map(|()| true);
+                match how {
+                    How::Forward => Ok(false),
+                    How::Files(asked) => files::answer(session, ctx, asked).await.map(|()| true),
+                    How::Local(answer) => answer_by_route(session, ctx, answer).await.map(|()| true),
                 }
-                files::answer(session, ctx, asked).await.map(|()| true)
-            }
-            Step::Local(admitted, mut answer) => {
-                if let Err(refusal) = self.admit(admitted, session.req_header(), ctx) {
-                    return refuse(session, ctx, refusal).await.map(|()| true);
-                }
-                if let Some(route) = &ctx.route {
-                    decorate::own_answer(&mut answer, Some(route), &session.req_header().headers);
-                    decorate::fill_own(&mut answer, &route.response_edits, session.req_header(), ctx)?;
-                }
-                ctx.answering();
-                answer.send(session).await.map(|()| true)
             }
             Step::Answer(answer) => {
                 ctx.answering();
@@ -218,8 +207,12 @@ impl ProxyHttp for Gateway {
         let Gate::Pass(canonical) = request_gate::judge(&view) else {
             return Err(internal());
         };
+        let destination = match credential::destination(admitted, &leased.0, &ctx.carried) {
+            Ok(destination) => destination,
+            Err(why) => return Err(credential::withhold(ctx, why)),
+        };
         let now = clock::unix_millis();
-        let plan = rewrite::plan(&ctx.table, admitted, &view, &canonical, &leased.0, now, decorate::ids(ctx));
+        let plan = rewrite::plan(&ctx.table, admitted, &view, &canonical, destination, now, decorate::ids(ctx));
         ctx.begins_trace = plan.set.iter().any(|(name, _)| *name == trace::TRACEPARENT);
         apply(plan, upstream)?;
         if !may_switch_protocols(session.req_header()) {
@@ -233,6 +226,7 @@ impl ProxyHttp for Gateway {
         if let Some(scheme) = admitted.route.sign.as_ref().and_then(|sign| sign.scheme) {
             self.0.series(&admitted.route).signed(scheme.name());
         }
+        ctx.carried.sent();
         http2_upstream::adapt(session, upstream, ctx).await
     }
 
@@ -276,6 +270,9 @@ impl ProxyHttp for Gateway {
         } else {
             ctx.upstream_status = Some(upstream.status);
             attempt::learn_keep_alive(&upstream.headers, ctx);
+            if credential::takes_another(&self.0, session, upstream, ctx).await {
+                return Err(attempt::with_another_token(upstream.status, ctx));
+            }
             if let Some(repeat) = attempt::repeat_after(&self.0, session, upstream.status, ctx) {
                 return Err(repeat);
             }
@@ -462,27 +459,32 @@ impl ProxyHttp for Gateway {
 
 /// What `request_filter` does next.
 enum Step {
-    Forward(Admitted),
-    Files(Admitted, files::FileRequest),
-    Local(Admitted, Answer),
+    Go(Admitted, How),
     Answer(Answer),
     Refuse(Refusal, Place),
 }
 
+/// How an admitted request is answered.
+enum How {
+    Forward,
+    Files(files::FileRequest),
+    Local(Answer),
+}
+
 impl Gateway {
-    /// The policies have admitted a request; now it takes its part of what the limits let pass.
-    fn admit(
+    /// The policies have admitted a request; now it takes its part of what the limits let pass, and then a token.
+    async fn admit(
         &self,
         admitted: Admitted,
         request: &RequestHeader,
         ctx: &mut Context,
     ) -> std::result::Result<(), Refusal> {
         ctx.admit(admitted);
-        let Some(admitted) = ctx.admitted.as_ref().filter(|admitted| admitted.route.limits.is_some()) else {
-            return Ok(());
-        };
-        ctx.permit = admitted.take(self.0.nanos())?;
-        admitted.check_length(&request.headers)
+        if let Some(admitted) = ctx.admitted.as_ref().filter(|admitted| admitted.route.limits.is_some()) {
+            ctx.permit = admitted.take(self.0.nanos())?;
+            admitted.check_length(&request.headers)?;
+        }
+        credential::lease(&self.0, ctx).await
     }
 }
 
@@ -507,6 +509,16 @@ pub fn view<'a>(request: &'a RequestHeader, downstream: &'a Downstream) -> Resul
         tls: downstream.connection().is_tls(),
         certificate: downstream.connection().certificate(),
     })
+}
+
+/// Answers with what the route itself says.
+async fn answer_by_route(session: &mut Session, ctx: &mut Context, mut answer: Answer) -> Result<()> {
+    if let Some(route) = &ctx.route {
+        decorate::own_answer(&mut answer, Some(route), &session.req_header().headers);
+        decorate::fill_own(&mut answer, &route.response_edits, session.req_header(), ctx)?;
+    }
+    ctx.answering();
+    answer.send(session).await
 }
 
 /// Answers with an error instead.

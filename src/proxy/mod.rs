@@ -18,6 +18,7 @@ mod complaints;
 mod compress;
 pub mod connection;
 mod context;
+mod credential;
 mod deadline;
 mod decorate;
 mod dial;

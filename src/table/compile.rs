@@ -1,6 +1,6 @@
 //! [`Model`] -> [`Table`]: resolves every reference, builds every policy, and refuses what cannot be served.
 //!
-//! Flow: names are gathered first (`suggest`), then each kind of thing is compiled by its own file: `clients`, `hosts` (who
+//! Flow: names are gathered first (`suggest`), then each kind of thing is compiled by its own file: `clients`, `credentials`, `hosts` (who
 //! owns which host), `upstreams` (groups, URL authorities, what a guarded project may reach), `environments` (the rules that choose
 //! one), `tls` (what listeners present) and `routes` with their `headers`. All problems of all parts come back together.
 //!
@@ -10,6 +10,7 @@ mod acme;
 mod ca;
 mod client_certificate;
 mod clients;
+mod credentials;
 mod environments;
 mod files;
 mod headers;
@@ -67,12 +68,16 @@ pub fn compile(model: Model, sources: &Sources, stamp: Stamp, previous: Option<&
     let admin_users = identity::admin_users(&model, previous, &mut problems);
     let hosts = hosts::Ownership::of(&model, &mut problems);
     let mut upstreams = upstreams::Upstreams::of(&model.upstreams, &hosts, &internal, previous, &mut problems);
+    let providers = credentials::providers(&model, &mut problems);
+    let mut credentials = credentials::Credentials::of(&model, &mut problems);
     let ledger = previous.map_or_else(Arc::default, |table| Arc::clone(&table.ledger));
     let shared = routes::Shared::new(Arc::clone(&ledger));
     let files = FileNames::of(sources);
     let callers = Callers { clients: &clients, identification: &identification };
-    let (projects, routes) = projects(&model, &callers, &mut upstreams, shared, &files, &mut problems);
+    let reached = Reached { upstreams: &mut upstreams, credentials: &mut credentials };
+    let (projects, routes) = projects(&model, &callers, reached, shared, &files, &mut problems);
     upstreams.report_use(&mut problems);
+    credentials.report_use(&mut problems);
     let started_with = started_with(&model, previous);
     let acme = acme::compile(&model, &started_with.admin.state_dir, &mut problems);
     let tls = tls::compile(&model, &started_with, previous, stamp.now, &mut problems);
@@ -82,6 +87,7 @@ pub fn compile(model: Model, sources: &Sources, stamp: Stamp, previous: Option<&
         return Compiled { table: None, diagnostics: problems, mendable };
     }
     let upstreams = upstreams.into_list();
+    let credentials = credentials.into_list();
     let mut matcher = Matcher::new(projects);
     hosts.hand_over(&mut matcher);
     let table = Table {
@@ -99,8 +105,8 @@ pub fn compile(model: Model, sources: &Sources, stamp: Stamp, previous: Option<&
         admin: model.admin,
         tokens_dir: model.tokens_dir,
         tokens: model.tokens,
-        providers: Vec::new(),
-        credentials: Vec::new(),
+        providers,
+        credentials,
         clients: clients.lookup,
         client_entries: clients.entries,
         identification,
@@ -130,7 +136,7 @@ fn started_with(model: &Model, previous: Option<&Table>) -> Arc<StartedWith> {
 fn projects(
     model: &Model,
     callers: &Callers<'_>,
-    upstreams: &mut upstreams::Upstreams<'_>,
+    mut reached: Reached<'_, '_>,
     mut shared: routes::Shared,
     files: &FileNames,
     problems: &mut Vec<Diagnostic>,
@@ -141,7 +147,8 @@ fn projects(
     for project in &model.projects {
         let scope = routes::ProjectScope::of(project, callers, files, problems);
         let environments = project.environments.iter().map(|environment| {
-            let mut builder = routes::Builder { scope: &scope, upstreams, shared: &mut shared, problems };
+            let Reached { upstreams, credentials } = &mut reached;
+            let mut builder = routes::Builder { scope: &scope, upstreams, credentials, shared: &mut shared, problems };
             builder.environment(environment, &mut all)
         });
         let environments = environments.collect();
@@ -154,6 +161,12 @@ fn projects(
         });
     }
     (entries, all)
+}
+
+/// Where requests go, and what they carry.
+struct Reached<'r, 'c> {
+    upstreams: &'r mut upstreams::Upstreams<'c>,
+    credentials: &'r mut credentials::Credentials<'c>,
 }
 
 /// Who may call, and how they are known.

@@ -12,12 +12,14 @@ use std::sync::Arc;
 use ahash::RandomState;
 use serde::Serialize;
 
-use crate::config::model::{Admin, Listener, ListenerTls, Server};
+use crate::config::model::{Admin, Listener, ListenerTls, Server, Tokens};
+use crate::credential::provider::Provider;
 
-use super::Table;
+use super::credential::Credential;
 use super::matcher::ProjectEntry;
 use super::route::{Action, Forward, Route, Sign};
 use super::upstream::Upstream;
+use super::{StartedWith, Table};
 
 /// The difference of two tables.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
@@ -49,9 +51,7 @@ pub fn diff(old: &Table, new: &Table) -> Diff {
     server(&old.started_with.server, &new.server, &mut diff.needs_restart);
     listeners(&old.started_with.listeners, &new.listeners, &mut diff.needs_restart);
     admin(&old.started_with.admin, &new.admin, &mut diff.needs_restart);
-    if old.started_with.tokens_dir != new.tokens_dir {
-        diff.needs_restart.push("tokens_dir".to_owned());
-    }
+    tokens(&old.started_with, new, &mut diff.needs_restart);
     diff
 }
 
@@ -133,8 +133,15 @@ fn same_forward(old: &Forward, new: &Forward) -> bool {
         && old.host == new.host
         && old.guarded == new.guarded
         && old.sensitive == new.sensitive
+        && old.credential == new.credential
         && old.upstream.name == new.upstream.name
         && old.upstream.scheme == new.upstream.scheme
+        && credential_name(old) == credential_name(new)
+}
+
+/// As a group is: what changes inside of a credential is reported under `credentials`.
+fn credential_name(forward: &Forward) -> Option<&str> {
+    forward.credential.as_ref().map(|credential| &*credential.name)
 }
 
 fn settings(old: &Table, new: &Table, changed: &mut Vec<String>) {
@@ -154,11 +161,34 @@ fn settings(old: &Table, new: &Table, changed: &mut Vec<String>) {
         ("admin.metrics.allow", old.admin.metrics_allow != new.admin.metrics_allow),
         ("admin.metrics.auth", old.admin.metrics_auth != new.admin.metrics_auth),
         ("admin.users_file", !same_path(old, new)),
+        ("admin.public_url", public_url(old) != public_url(new)),
+        ("admin.tls", old.admin.tls.as_ref().zip(new.admin.tls.as_ref()).is_some_and(|(old, new)| !same_tls(old, new))),
     ];
     changed.extend(live.iter().filter(|(_, differs)| *differs).map(|(key, _)| (*key).to_owned()));
     tls(old, new, changed);
+    let named = |it: &Arc<Provider>| Arc::clone(&it.name);
+    changed.extend(differing("providers", &old.providers, &new.providers, named));
+    let named = |it: &Arc<Credential>| Arc::clone(&it.name);
+    changed.extend(differing("credentials", &old.credentials, &new.credentials, named));
     upstreams(old, new, changed);
     projects(old, new, changed);
+}
+
+/// Which named things are new, gone, or not what they were.
+fn differing<T: PartialEq>(section: &str, old: &[T], new: &[T], name: impl Fn(&T) -> Arc<str>) -> Vec<String> {
+    let missing = |from: &[T], one: &&T| !from.contains(*one);
+    let mut names: Vec<Arc<str>> = new.iter().filter(|one| missing(old, one)).map(&name).collect();
+    let gone = old.iter().filter(|one| missing(new, one)).map(&name);
+    for name in gone {
+        if !names.contains(&name) {
+            names.push(name);
+        }
+    }
+    names.into_iter().map(|name| format!("{section}.{name}")).collect()
+}
+
+fn public_url(table: &Table) -> Option<&url::Url> {
+    table.admin.public_url.as_ref().map(|url| &url.value)
 }
 
 fn same_path(old: &Table, new: &Table) -> bool {
@@ -277,4 +307,18 @@ fn admin(old: &Admin, new: &Admin, changed: &mut Vec<String>) {
     if old.state_dir != new.state_dir {
         changed.push("admin.state_dir".to_owned());
     }
+    if old.tls.is_some() != new.tls.is_some() {
+        changed.push("admin.tls".to_owned());
+    }
+}
+
+fn tokens(old: &StartedWith, new: &Table, changed: &mut Vec<String>) {
+    let key = |tokens: &Tokens| tokens.encryption_key.as_ref().map(|key| key.value.clone());
+    let network = |tokens: &Tokens| tokens.allow_network_filesystem;
+    let keys = [
+        ("tokens_dir", old.tokens_dir != new.tokens_dir),
+        ("tokens.encryption_key", key(&old.tokens) != key(&new.tokens)),
+        ("tokens.allow_network_filesystem", network(&old.tokens) != network(&new.tokens)),
+    ];
+    changed.extend(keys.iter().filter(|(_, differs)| *differs).map(|(key, _)| (*key).to_owned()));
 }

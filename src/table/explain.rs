@@ -4,6 +4,7 @@
 //! are asked about it, and what they say on the way is written down. There is no second implementation of either.
 
 mod choice;
+mod credential;
 mod people;
 mod question;
 #[cfg(test)]
@@ -308,8 +309,10 @@ impl Explanation {
             (self.outcome, self.status, self.code) = (REFUSED, Some(503), Some("upstream_unhealthy"));
         }
         let Some(endpoint) = choice.endpoint.or(forward.upstream.endpoints.first()) else { return };
+        self.verdicts.extend(credential::verdict(forward));
+        let Some(destination) = credential::destination(forward, endpoint) else { return };
         let ids = Ids { request: ONE_EACH, new_trace: ANY_TRACE };
-        let mut plan = rewrite::plan(table, admitted, request, canonical, endpoint, now, ids);
+        let mut plan = rewrite::plan(table, admitted, request, canonical, destination, now, ids);
         let begun = trace::begun(ANY_TRACE);
         for (_, value) in plan.set.iter_mut().filter(|(_, value)| begun.as_ref() == Some(value)) {
             *value = HeaderValue::from_static(ONE_EACH);

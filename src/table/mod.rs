@@ -62,7 +62,7 @@ pub struct Table {
     pub acme: Option<Arc<acme::Acme>>,
     /// What TLS listeners present; live.
     pub tls: Terminations,
-    /// As written; `allow`, `hosts`, `metrics_allow` are live.
+    /// As written; `allow`, `hosts`, `metrics_allow`, `public_url` are live.
     pub admin: Admin,
     /// Where token files live; read at start.
     pub tokens_dir: PathBuf,
@@ -112,7 +112,7 @@ impl Table {
     pub fn followed(&self) -> Vec<Arc<dyn Followed>> {
         let users = self.identification.users().into_iter().chain(&self.admin_users);
         let users = users.map(|users| Arc::clone(users) as Arc<dyn Followed>);
-        let tls = self.tls.listeners.iter().map(|(_, termination)| Arc::clone(termination) as Arc<dyn Followed>);
+        let tls = self.tls.all().map(|termination| Arc::clone(termination) as Arc<dyn Followed>);
         users.chain(tls).collect()
     }
 }
@@ -124,6 +124,8 @@ pub struct Terminations {
     pub certificates: Arc<Certificates>,
     /// By listener. Also of those that an edit took away: they wait for the restart.
     listeners: Vec<(Arc<str>, Arc<Termination>)>,
+    /// Of the admin listener.
+    admin: Option<Arc<Termination>>,
 }
 
 impl Terminations {
@@ -132,9 +134,18 @@ impl Terminations {
         self.listeners.iter().find(|(name, _)| **name == *listener).map(|(_, termination)| termination)
     }
 
+    /// What the admin listener speaks TLS with; `None`: it doesn't.
+    pub fn admin(&self) -> Option<&Arc<Termination>> {
+        self.admin.as_ref()
+    }
+
+    fn all(&self) -> impl Iterator<Item = &Arc<Termination>> {
+        self.listeners.iter().map(|(_, termination)| termination).chain(&self.admin)
+    }
+
     /// When each certificate ends: those of files, then what was obtained.
     pub fn expiries(&self) -> Vec<Expiry> {
-        let mut all: Vec<Expiry> = self.listeners.iter().flat_map(|(_, it)| it.expiries().to_vec()).collect();
+        let mut all: Vec<Expiry> = self.all().flat_map(|it| it.expiries().to_vec()).collect();
         all.extend(self.certificates.all().iter().map(|(host, loaded)| Expiry {
             name: host.clone(),
             not_after: loaded.not_after,

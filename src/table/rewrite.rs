@@ -2,7 +2,7 @@
 //!
 //! Order: hop-by-hop and forwarding names out, the signature family and injected names out (any spelling), the caller's
 //! own credential out, `headers.request` edits, forwarding headers in, and last, once per attempt, the six signature headers
-//! with the route's payload behind them.
+//! with the route's payload behind them, and the route's credential behind everything.
 //!
 //! Invariants: no name that the edge sets survives from the client in any spelling (`_` and `.` count as `-`); what
 //! follows the prefix and the query are forwarded byte for byte. Fields of one hop are the HTTP engine's to remove; [`of_one_hop`]
@@ -23,6 +23,7 @@ use crate::policy::sign::{self, Claims};
 use crate::policy::{forward, host, path, trace};
 
 use super::Table;
+use super::credential::Destination;
 use super::decide::{Admitted, max_forwards};
 use super::route::{Edits, Filled, HostChoice, Mode, Route, Sign, UsernameEncoding};
 use super::upstream::Endpoint;
@@ -37,8 +38,8 @@ pub struct Plan {
     pub host: Option<HeaderValue>,
     /// Names of the client's head that must go (as they stand there).
     pub remove: Vec<HeaderName>,
-    /// Set, each replacing whatever has that name; none of these names survives from the client. The signature and then
-    /// the payload are last.
+    /// Set, each replacing whatever has that name; none of these names survives from the client. The signature, the
+    /// payload and then the credential are last.
     pub set: Vec<(HeaderName, HeaderValue)>,
     /// Appended (`headers.request.add`).
     pub add: Vec<(HeaderName, HeaderValue)>,
@@ -50,10 +51,11 @@ pub fn plan<'a>(
     admitted: &'a Admitted,
     request: &'a RequestView<'_>,
     canonical: &'a Canonical<'_>,
-    endpoint: &Endpoint,
+    destination: Destination<'_>,
     stamp: UnixMillis,
     ids: impl Into<Ids<'a>>,
 ) -> Plan {
+    let Destination { endpoint, carried } = destination;
     let ids = ids.into();
     let route = &*admitted.route;
     let trusted = table.trusted_proxies.contains(request.peer);
@@ -87,6 +89,7 @@ pub fn plan<'a>(
         identify(admitted, sign, stamp, &mut plan);
     }
     plan.set.extend_from_slice(&route.payload);
+    plan.set.extend(carried);
     plan
 }
 
@@ -210,7 +213,10 @@ fn asked_host(request: &RequestView<'_>, canonical: &Canonical<'_>) -> Option<He
 }
 
 fn removed(admitted: &Admitted, headers: &HeaderMap, trusted: bool) -> Vec<HeaderName> {
-    headers.keys().filter(|name| must_go(admitted, name.as_str(), trusted)).cloned().collect()
+    let credential = admitted.route.forward().and_then(|forward| forward.credential.as_deref());
+    let replaced = |name: &str| credential.is_some_and(|credential| reads_as(name, credential.header.as_str()));
+    let goes = |name: &&HeaderName| must_go(admitted, name.as_str(), trusted) || replaced(name.as_str());
+    headers.keys().filter(goes).cloned().collect()
 }
 
 fn must_go(admitted: &Admitted, name: &str, trusted: bool) -> bool {

@@ -7,7 +7,7 @@ use url::Url;
 
 use crate::diagnostic::{Pos, Spanned};
 
-/// `tls` of a listener: read at start; the files behind it are live.
+/// `tls` of a listener, or of the admin listener: read at start; the files behind it are live.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ListenerTls {
     /// The oldest version that is spoken; 1.2.

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::net::IpAddr;
 
-use url::{Host, Url};
+use url::Url;
 
 use crate::config::address;
 use crate::config::decoder::Decoder;
@@ -11,6 +11,7 @@ use crate::config::fields::{Fields, Shape};
 use crate::config::model::Acme;
 use crate::config::tree::{Entry, Node};
 use crate::config::value::{self, Problem, shown};
+use crate::config::web_url;
 use crate::diagnostic::{Diagnostic, Pos, Spanned};
 
 const ACME: Shape = Shape {
@@ -77,20 +78,11 @@ fn directory_url(text: &str) -> Result<Url, Problem> {
     if !url.username().is_empty() || url.password().is_some() || url.fragment().is_some() {
         return Err(problem("has a user or a fragment, which a directory has not"));
     }
-    if url.scheme() == "http" && !is_loopback(&url) {
+    if url.scheme() == "http" && !web_url::is_loopback(&url) {
         return Err(Problem::says("acme_not_https", "would be asked in the clear")
             .hint("write https; plain http is accepted for a CA on this very machine only"));
     }
     Ok(url)
-}
-
-fn is_loopback(url: &Url) -> bool {
-    match url.host() {
-        Some(Host::Domain(name)) => name == "localhost",
-        Some(Host::Ipv4(address)) => address.is_loopback(),
-        Some(Host::Ipv6(address)) => address.is_loopback(),
-        None => false,
-    }
 }
 
 /// RFC 8555 §7.3: CAs have to support `mailto`, and it is all that they do support.

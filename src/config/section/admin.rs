@@ -7,16 +7,19 @@ use ipnet::IpNet;
 
 use crate::config::address;
 use crate::config::decoder::Decoder;
-use crate::config::fields::{Later, Off, Shape};
+use crate::config::fields::{Fields, Shape};
 use crate::config::model::{Admin, MetricsAuth};
 use crate::config::tree::Node;
 use crate::config::value::word;
+use crate::config::web_url;
 use crate::diagnostic::{Diagnostic, Pos, Spanned};
+
+use super::tls;
 
 const ADMIN: Shape = Shape {
     what: "`admin`",
-    keys: &["address", "allow", "hosts", "metrics", "state_dir", "users_file"],
-    later: &[Later { key: "public_url", off: Off::Empty }, Later { key: "tls", off: Off::Empty }],
+    keys: &["address", "allow", "hosts", "metrics", "public_url", "state_dir", "tls", "users_file"],
+    later: &[],
 };
 
 const METRICS: Shape = Shape { what: "`admin.metrics`", keys: &["allow", "auth"], later: &[] };
@@ -49,7 +52,6 @@ pub fn decode(decoder: &mut Decoder<'_, '_>, node: &Node<'_>, at: Pos) -> Admin 
     let mut admin = default(decoder.dir, at);
     let Some(fields) = decoder.fields(node, &ADMIN) else { return admin };
     if let Some(address) = fields.get("address").and_then(|node| decoder.spanned(node, address::socket)) {
-        check_loopback(decoder, &address);
         admin.address = address;
     }
     if let Some(networks) = fields.get("allow").and_then(|node| decoder.networks(node)) {
@@ -70,15 +72,40 @@ pub fn decode(decoder: &mut Decoder<'_, '_>, node: &Node<'_>, at: Pos) -> Admin 
     if let Some(Some(path)) = fields.get("state_dir").and_then(|node| decoder.path(node)) {
         admin.state_dir = path.value;
     }
+    if let Some(node) = fields.get("public_url") {
+        let url = decoder.optional(node, web_url::origin);
+        admin.public_url = url.map(|url| Spanned::new(url, node.target().at));
+    }
+    let tls = fields.entry("tls").filter(|entry| !entry.value.is_empty());
+    admin.tls = tls.and_then(|entry| tls::decode(decoder, entry));
+    if tls.is_none() {
+        check_loopback(decoder, &admin.address);
+    }
+    check_allow(decoder, &admin, &fields);
     admin
 }
 
-/// Beyond loopback the admin listener needs TLS, which does not exist yet.
+/// Beyond loopback the admin listener needs TLS. (It always asks who comes: its token exists from the first start.)
 fn check_loopback(decoder: &mut Decoder<'_, '_>, address: &Spanned<SocketAddr>) {
     if address.ip().to_canonical().is_loopback() {
         return;
     }
-    let message = "the admin listener may leave loopback only with TLS, which is not available in this version";
-    let hint = format!("use 127.0.0.1:{} and reach it through an SSH tunnel", address.port());
+    let message = "the admin listener may leave loopback only with TLS";
+    let hint = format!(
+        "give `admin.tls` a certificate, or use 127.0.0.1:{} and reach it through an SSH tunnel",
+        address.port()
+    );
     decoder.note(Diagnostic::error("admin_not_loopback", address.at, message).hint(hint));
+}
+
+/// An address beyond loopback is of no use where only loopback may connect.
+fn check_allow(decoder: &mut Decoder<'_, '_>, admin: &Admin, fields: &Fields<'_, '_>) {
+    let beyond = !admin.address.ip().to_canonical().is_loopback();
+    let all_loopback = admin.allow.iter().all(|network| network.addr().to_canonical().is_loopback());
+    if beyond && all_loopback && admin.tls.is_some() {
+        let at = fields.entry("allow").map_or(admin.address.at, |entry| entry.at);
+        let message = "`admin.allow` has loopback alone, so that nobody else may connect to this address";
+        let hint = "name those who may: allow: [127.0.0.0/8, 192.0.2.0/24]";
+        decoder.note(Diagnostic::warning("admin_allows_loopback_only", at, message).hint(hint));
+    }
 }

@@ -16,13 +16,27 @@ use crate::diagnostic::{Diagnostic, Spanned};
 const ROUTE: Shape = Shape {
     what: "a route",
     keys: &[
-        "prefix", "upstream", "rewrite", "host", "redirect", "respond", "auth", "methods", "access", "sign", "payload",
-        "headers", "timeouts", "retry", "limits", "cors", "compress", "files",
+        "prefix",
+        "upstream",
+        "rewrite",
+        "host",
+        "redirect",
+        "respond",
+        "auth",
+        "methods",
+        "access",
+        "sign",
+        "payload",
+        "headers",
+        "timeouts",
+        "retry",
+        "limits",
+        "cors",
+        "compress",
+        "files",
+        "credential",
     ],
-    later: &[
-        Later { key: "mode", off: Off::Words(&["api"], &["direct"]) },
-        Later { key: "credential", off: Off::Empty },
-    ],
+    later: &[Later { key: "mode", off: Off::Words(&["api"], &["direct"]) }],
 };
 
 const ACCESS: Shape = Shape { what: "`access`", keys: &["allow", "deny"], later: &[] };
@@ -34,7 +48,7 @@ const RESPOND: Shape = Shape { what: "`respond`", keys: &["status", "body"], lat
 const ACTIONS: &[&str] = &["upstream", "redirect", "respond", "files"];
 
 /// Keys that only mean something where a request is forwarded.
-const FORWARDING: &[&str] = &["rewrite", "host", "sign", "payload", "retry"];
+const FORWARDING: &[&str] = &["rewrite", "host", "sign", "payload", "retry", "credential"];
 
 const AUTH: &[(&str, Auth)] = &[("required", Auth::Required), ("optional", Auth::Optional), ("none", Auth::None)];
 
@@ -53,6 +67,8 @@ pub fn decode(decoder: &mut Decoder<'_, '_>, node: &Node<'_>, family: &str, pref
     let auth = fields.get("auth").and_then(|node| decoder.parsed(node, |text| word(text, AUTH)));
     let methods = fields.get("methods").and_then(|node| methods(decoder, node));
     let (access_allow, access_deny) = access(decoder, fields.get("access"));
+    let credential =
+        fields.get("credential").and_then(|node| decoder.optional(node, value::name).map(|name| (node, name)));
     let sign = fields.entry("sign").and_then(|entry| sign::decode(decoder, entry));
     let payload = fields.get("payload").map(|node| headers::payload(decoder, node)).unwrap_or_default();
     let (request_headers, response_headers) =
@@ -71,7 +87,7 @@ pub fn decode(decoder: &mut Decoder<'_, '_>, node: &Node<'_>, family: &str, pref
         methods,
         access_allow,
         access_deny,
-        credential: None,
+        credential: credential.map(|(node, name)| Spanned::new(name, node.target().at)),
         sign,
         payload,
         request_headers,

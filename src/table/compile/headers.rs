@@ -166,10 +166,11 @@ pub(super) fn is_empty(written: &HeaderEdits) -> bool {
 }
 
 /// The names that must not survive from the client, in family form; those of the family itself go anyway.
-pub(super) fn injected(route: &Route, family: &str) -> Vec<Box<str>> {
+pub(super) fn injected(route: &Route, carried: Option<Carried<'_>>, family: &str) -> Vec<Box<str>> {
     let set = route.request_headers.set.iter().map(|(name, _)| name);
     let payload = route.payload.iter().filter(|(_, secret)| !secret.is_empty()).map(|(name, _)| name);
-    let names = set.chain(payload).map(|name| in_family_form(name));
+    let carried = carried.map(|carried| carried.header);
+    let names = set.chain(payload).chain(carried).map(|name| in_family_form(name));
     names.filter(|name| !sign::in_family(name, family)).map(String::into_boxed_str).collect()
 }
 
@@ -194,14 +195,51 @@ pub(super) fn tells_who_calls(route: &Route) -> bool {
     route.auth != Auth::None && edits.set.iter().chain(&edits.add).any(|(_, value)| tells(value))
 }
 
+/// The header of a credential, and where the route names that.
+#[derive(Clone, Copy)]
+pub(super) struct Carried<'w> {
+    pub(super) named: &'w Spanned<String>,
+    pub(super) header: &'w Spanned<HeaderName>,
+}
+
 /// Reports names that the edge itself sets, and names with two owners in spellings that an upstream may read as one.
-pub(super) fn check(route: &Route, names: &SignNames, problems: &mut Vec<Diagnostic>) {
+pub(super) fn check(route: &Route, carried: Option<Carried<'_>>, names: &SignNames, problems: &mut Vec<Diagnostic>) {
     let payload = route.payload.iter().map(|(name, _)| name);
     for name in edited(&route.request_headers).chain(payload).filter(|name| is_reserved(name)) {
         let message = format!("`{}` is not for routes to change: the edge sets it on every request", **name);
         problems.push(Diagnostic::error("reserved_header", name.at, message).hint("choose another name"));
     }
     report_two_owners(route, names, problems);
+    if let Some(carried) = carried {
+        report_carried(route, carried, names, problems);
+    }
+}
+
+/// The header of a credential is nobody else's.
+fn report_carried(route: &Route, carried: Carried<'_>, names: &SignNames, problems: &mut Vec<Diagnostic>) {
+    let Carried { named, header } = carried;
+    if is_reserved(header) {
+        let message = format!("`{}` is not for credentials to carry: the edge sets it on every request", **header);
+        problems.push(Diagnostic::error("reserved_header", header.at, message).hint("choose another name"));
+    }
+    if six(names).into_iter().any(|six| reads_as(six.as_str(), header.as_str())) {
+        let message = format!("credential `{}` is carried by `{}`, a header of the signature", **named, **header);
+        let problem = Diagnostic::error("reserved_header", named.at, message).hint("choose another header for it");
+        problems.push(problem.related(header.at, "the credential's header"));
+    }
+    let others = route.payload.iter().map(|(name, _)| name).chain(edited(&route.request_headers));
+    for other in others.filter(|other| reads_as(other.as_str(), header.as_str())) {
+        let message =
+            format!("`{}` carries credential `{}`, and is in the payload, set or removed here", **other, **named);
+        let problem = Diagnostic::error("duplicate_header", other.at, message);
+        problems.push(
+            problem.hint("let one place own the name; `_` counts as `-`").related(header.at, "the credential's header"),
+        );
+    }
+}
+
+fn six(names: &SignNames) -> [&HeaderName; 6] {
+    [&names.user, &names.username, &names.stamp, &names.appid, &names.project, &names.sign]
 }
 
 fn is_reserved(name: &HeaderName) -> bool {
@@ -210,7 +248,7 @@ fn is_reserved(name: &HeaderName) -> bool {
 }
 
 fn report_two_owners(route: &Route, names: &SignNames, problems: &mut Vec<Diagnostic>) {
-    let six = [&names.user, &names.username, &names.stamp, &names.appid, &names.project, &names.sign];
+    let six = six(names);
     for (index, (name, _)) in route.payload.iter().enumerate() {
         if six.iter().any(|six| reads_as(six.as_str(), name.as_str())) {
             let message = format!("`{}` is one of the signature's headers", **name);

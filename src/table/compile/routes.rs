@@ -18,10 +18,12 @@ use crate::policy::path;
 use crate::policy::retry::{Cause, Retry};
 use crate::policy::sign::{self, Scheme};
 
+use super::super::credential::Credential;
 use super::super::identity::{Identification, Source};
 use super::super::matcher::{EnvironmentEntry, Routes, covers};
 use super::super::route::{Action, Auth, Edits, Forward, HostChoice, Route, Sign, SignNames};
 use super::clients::CompiledClients;
+use super::credentials::Credentials;
 use super::environments::LOCAL;
 use super::headers::Way;
 use super::upstreams::{Upstreams, Use};
@@ -61,6 +63,7 @@ pub(super) struct Shared {
 pub(super) struct Builder<'b, 's, 'u> {
     pub(super) scope: &'b ProjectScope<'s>,
     pub(super) upstreams: &'b mut Upstreams<'u>,
+    pub(super) credentials: &'b mut Credentials<'u>,
     pub(super) shared: &'b mut Shared,
     pub(super) problems: &'b mut Vec<Diagnostic>,
 }
@@ -131,7 +134,7 @@ impl Shared {
     }
 }
 
-impl Builder<'_, '_, '_> {
+impl<'u> Builder<'_, '_, 'u> {
     /// Compiles one environment; its routes are also appended to `all`.
     pub(super) fn environment(&mut self, written: &Environment, all: &mut Vec<Arc<Route>>) -> EnvironmentEntry {
         let name: Arc<str> = Arc::from(written.name.as_str());
@@ -161,11 +164,12 @@ impl Builder<'_, '_, '_> {
     fn route(&mut self, written: &model::Route, environment: &Arc<str>) -> Option<Route> {
         let prefix = self.prefix(&written.prefix);
         if let Some(names) = &self.scope.names {
-            headers::check(written, names, self.problems);
+            headers::check(written, self.carried(written), names, self.problems);
         }
         let payload = headers::payload(&written.payload, self.problems);
         let sign = self.sign(written);
         let sensitive = written.sign.is_some()
+            || written.credential.is_some()
             || !payload.is_empty()
             || headers::sets_a_credential(&written.request_headers)
             || headers::tells_who_calls(written);
@@ -203,7 +207,7 @@ impl Builder<'_, '_, '_> {
 
     /// The names that must not survive from the client: what the route sets, and what the edge alone may say of a caller.
     fn injected(&self, written: &model::Route) -> Vec<Box<str>> {
-        let mut names = headers::injected(written, &self.scope.family);
+        let mut names = headers::injected(written, self.carried(written), &self.scope.family);
         for source in &self.scope.identification.sources {
             if let Source::Header { user, name } = source {
                 let said = [Some(user), name.as_ref()].into_iter().flatten();
@@ -290,7 +294,7 @@ impl Builder<'_, '_, '_> {
 
     fn action(&mut self, written: &model::Route, guarded: bool, sensitive: bool) -> Option<Action> {
         match &written.action {
-            model::Action::Proxy(proxy) => self.forward(proxy, guarded, sensitive),
+            model::Action::Proxy(proxy) => self.forward(written, proxy, guarded, sensitive),
             model::Action::Files(written) => files::compile(written, self.problems).map(Action::Files),
             model::Action::Respond { status, body } => {
                 Some(Action::Respond { status: *status, body: self.shared.text(body) })
@@ -301,7 +305,7 @@ impl Builder<'_, '_, '_> {
         }
     }
 
-    fn forward(&mut self, proxy: &Proxy, guarded: bool, sensitive: bool) -> Option<Action> {
+    fn forward(&mut self, written: &model::Route, proxy: &Proxy, guarded: bool, sensitive: bool) -> Option<Action> {
         let at = match &proxy.target {
             Target::Url(url) => url.at,
             Target::Group(name) => name.at,
@@ -317,7 +321,34 @@ impl Builder<'_, '_, '_> {
                 None => HostChoice::Endpoint,
             },
         };
-        Some(Action::Forward(Forward { upstream: upstream?, base_path, host, guarded, sensitive, credential: None }))
+        let credential = self.credential(written, proxy)?;
+        Some(Action::Forward(Forward { upstream: upstream?, base_path, host, guarded, sensitive, credential }))
+    }
+
+    /// `Some(None)`: the route's requests carry none.
+    fn credential(&mut self, written: &model::Route, proxy: &Proxy) -> Option<Option<Arc<Credential>>> {
+        let Some(name) = &written.credential else { return Some(None) };
+        let credential = self.credentials.resolve(name, &proxy.target, self.problems)?;
+        self.report_lent(written, name);
+        Some(Some(credential))
+    }
+
+    /// Whoever may call such a route does so in the account's name.
+    fn report_lent(&mut self, written: &model::Route, name: &Spanned<String>) {
+        if written.auth != Auth::Required && written.access_allow.is_none() {
+            let message = format!("whoever reaches this route uses credential `{}`", **name);
+            let hint = "set `auth: required`, or say by `access.allow` from where it may be called";
+            self.problems.push(Diagnostic::warning("credential_without_auth", name.at, message).hint(hint));
+        }
+    }
+
+    /// What the route's requests carry, as written.
+    fn carried<'w>(&self, written: &'w model::Route) -> Option<headers::Carried<'w>>
+    where
+        'u: 'w,
+    {
+        let named = written.credential.as_ref()?;
+        Some(headers::Carried { named, header: &self.credentials.written(named)?.header })
     }
 
     /// What replaces the prefix: a URL's path, or a group's `rewrite`. `Some(None)`: nothing does.

@@ -1,4 +1,4 @@
-//! `listeners.*.tls`: the files are read, judged and made into what the listener speaks TLS with.
+//! `listeners.*.tls` and `admin.tls`: the files are read, judged and made into what the listener speaks TLS with.
 //!
 //! A process keeps the listeners that it was started with. What an edit takes away from one of them waits for a restart, so
 //! that its TLS is carried on; what an edit gives to one that was started in the clear waits as well.
@@ -25,31 +25,50 @@ pub(super) fn compile(
     problems: &mut Vec<Diagnostic>,
 ) -> Terminations {
     let certificates = previous.map_or_else(Arc::default, |table| Arc::clone(&table.tls.certificates));
-    let mut terminations = Terminations { certificates, listeners: Vec::new() };
+    let mut terminations = Terminations { certificates, listeners: Vec::new(), admin: None };
+    let has_acme = model.acme.is_some();
     for listener in &model.listeners {
         check_proxy_protocol(listener, model, problems);
         let Some(tls) = &listener.tls else { continue };
-        if tls.certificates.is_empty() && model.acme.is_none() {
-            problems.push(without_certificate(tls.at));
-            continue;
-        }
         let before = previous.and_then(|table| table.tls.of(&listener.name));
-        let material = material(tls, http2(listener, started_with), now, problems);
-        let made = material.map(|material| Termination::new(material, &terminations.certificates, before));
-        match made {
-            Some(Ok(made)) => terminations.listeners.push((Arc::from(listener.name.as_str()), made)),
-            Some(Err(error)) => {
-                problems.push(Diagnostic::error("tls_refused", tls.at, format!("TLS cannot be spoken so: {error}")));
-            }
-            None => {}
-        }
+        let made = terminations.made(tls, http2(listener, started_with), has_acme, before, now, problems);
+        terminations.listeners.extend(made.map(|made| (Arc::from(listener.name.as_str()), made)));
+    }
+    if let Some(tls) = &model.admin.tls {
+        let before = previous.and_then(|table| table.tls.admin());
+        terminations.admin = terminations.made(tls, false, has_acme, before, now, problems);
     }
     terminations.carry_on(previous);
     terminations
 }
 
 impl Terminations {
+    /// What one listener presents; `None`: it cannot be had, which has been reported.
+    fn made(
+        &self,
+        tls: &ListenerTls,
+        http2: bool,
+        has_acme: bool,
+        before: Option<&Arc<Termination>>,
+        now: UnixMillis,
+        problems: &mut Vec<Diagnostic>,
+    ) -> Option<Arc<Termination>> {
+        if tls.certificates.is_empty() && !has_acme {
+            problems.push(without_certificate(tls.at));
+            return None;
+        }
+        let material = material(tls, http2, now, problems)?;
+        let made = Termination::new(material, &self.certificates, before);
+        made.map_err(|error| {
+            problems.push(Diagnostic::error("tls_refused", tls.at, format!("TLS cannot be spoken so: {error}")));
+        })
+        .ok()
+    }
+
     fn carry_on(&mut self, previous: Option<&Table>) {
+        if self.admin.is_none() {
+            self.admin = previous.and_then(|table| table.tls.admin.clone());
+        }
         for (name, termination) in previous.into_iter().flat_map(|table| &table.tls.listeners) {
             if self.of(name).is_none() {
                 self.listeners.push((Arc::clone(name), Arc::clone(termination)));
@@ -60,7 +79,7 @@ impl Terminations {
 
 /// Every file that the listeners name.
 pub(super) fn files(model: &Model) -> Vec<PathBuf> {
-    let sections = || model.listeners.iter().filter_map(|listener| listener.tls.as_ref());
+    let sections = || model.listeners.iter().map(|listener| &listener.tls).chain([&model.admin.tls]).flatten();
     let pairs = sections().flat_map(|tls| &tls.certificates);
     let pairs = pairs.flat_map(|files| [files.cert.value.clone(), files.key.value.clone()]);
     pairs.chain(sections().filter_map(|tls| tls.client_ca.as_ref()).map(|path| path.value.clone())).collect()

@@ -8,6 +8,7 @@ use crate::config::model::{self, Auth, Scheme, SignScheme};
 use crate::diagnostic::Spanned;
 use crate::secret::Secret;
 
+use super::super::credential::Destination;
 use super::super::route::Action;
 use super::super::testing::*;
 use super::super::{Decision, NoTrace, Table, rewrite};
@@ -335,8 +336,8 @@ proptest! {
                     prop_assert_eq!(explanation.status, Some(200));
                     return Ok(());
                 };
-                let endpoint = &forward.upstream.endpoints[0];
-                let plan = rewrite::plan(&table, &admitted, &request.view(), &canonical.unwrap(), endpoint, NOW, ID);
+                let to = Destination::of(forward, &forward.upstream.endpoints[0], None).unwrap();
+                let plan = rewrite::plan(&table, &admitted, &request.view(), &canonical.unwrap(), to, NOW, ID);
                 prop_assert!(explanation.upstream_url.unwrap().ends_with(&plan.target));
                 prop_assert_eq!(explanation.host.as_deref(), plan.host.as_ref().map(|it| it.to_str().unwrap()));
                 let planned: Vec<String> = plan.set.iter().map(|(name, _)| name.to_string()).collect();

@@ -10,6 +10,7 @@ use crate::diagnostic::Spanned;
 use crate::policy::sign::{self as signer, Claims};
 use crate::secret::Secret;
 
+use super::super::credential::Destination;
 use super::super::route::Action;
 use super::super::testing::*;
 use super::super::{Decision, NoTrace, Table};
@@ -20,7 +21,8 @@ fn planned(table: &Table, request: &Request) -> Plan {
     let Decision::Admit(admitted) = decision else { panic!("it should be admitted: {decision:?}") };
     let Action::Forward(forward) = &admitted.route.action else { panic!("it should be forwarded") };
     let endpoint = forward.upstream.choose(&ANY).unwrap();
-    plan(table, &admitted, &request.view(), &canonical.unwrap(), endpoint, NOW, "request-1")
+    let destination = Destination::of(forward, endpoint, None).unwrap();
+    plan(table, &admitted, &request.view(), &canonical.unwrap(), destination, NOW, "request-1")
 }
 
 fn edge(route: model::Route) -> Table {
@@ -316,9 +318,10 @@ const PARENT: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
 fn planned_as(table: &Table, request: &Request, id: &str) -> Plan {
     let (decision, canonical) = table.decide(&request.view(), NOW, &mut NoTrace);
     let Decision::Admit(admitted) = decision else { panic!("it should be admitted: {decision:?}") };
-    let endpoint = admitted.route.forward().unwrap().upstream.choose(&ANY).unwrap();
+    let forward = admitted.route.forward().unwrap();
+    let destination = Destination::of(forward, forward.upstream.choose(&ANY).unwrap(), None).unwrap();
     let ids = super::Ids { request: id, new_trace: RANDOM };
-    plan(table, &admitted, &request.view(), &canonical.unwrap(), endpoint, NOW, ids)
+    plan(table, &admitted, &request.view(), &canonical.unwrap(), destination, NOW, ids)
 }
 
 #[test]
