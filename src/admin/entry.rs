@@ -15,6 +15,7 @@ use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
+use crate::clock::Moment;
 use crate::secret::Secret;
 
 use super::answer::{Problem, document, see_other};
@@ -22,7 +23,7 @@ use super::audit::Note;
 use super::caller::{Caller, Held, How, Who};
 use super::form::{Fields, is_form, wants_page};
 use super::gate::Peer;
-use super::session::{self, Entrant, LIFETIME, Listed, Mark, Moment};
+use super::session::{self, Entrant, LIFETIME, Listed, Mark};
 use super::status::time;
 use super::{LOG, Shared, login};
 

@@ -12,13 +12,14 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use ipnet::IpNet;
 
+use crate::clock::Moment;
 use crate::table::{Admin, MetricsAuth};
 
 use super::answer::{Problem, harden};
 use super::caller::{Caller, How, Who};
 use super::login::{self, Shown};
 use super::origin::{Names, check_host, check_origin};
-use super::session::{self, Moment};
+use super::session;
 use super::{LOG, Shared, audit, entry, form};
 
 /// The longest that a request may take, its body included: a provider may take 35 seconds.

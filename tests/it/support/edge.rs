@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::{SocketAddr, TcpListener};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Mutex;
@@ -146,6 +147,11 @@ impl Config {
         self
     }
 
+    /// A token file that somebody has put into `tokens_dir` by hand.
+    pub fn token(self, id: &str, token: &Value) -> Self {
+        self.file(&format!("{TOKENS}{id}.json"), &token.to_string())
+    }
+
     /// Starts the binary and waits until it is ready.
     pub fn start(self) -> Edge {
         loop {
@@ -175,7 +181,11 @@ impl Config {
         for (name, text) in &self.files {
             let path = directory.path().join(name);
             std::fs::create_dir_all(path.parent().expect("a directory")).expect("make its directory");
-            std::fs::write(path, text).expect("write a file beside it");
+            std::fs::write(&path, text).expect("write a file beside it");
+            if name.starts_with(TOKENS) {
+                close_to_others(&path, 0o600);
+                close_to_others(path.parent().expect("a directory"), 0o700);
+            }
         }
         let process = Process::spawn(&mut self.command(&file));
         Edge { process, config: self, data, secured, admin, directory, text: Mutex::new(text) }
@@ -209,6 +219,13 @@ impl Config {
         }
         text
     }
+}
+
+/// Where token files are, beside the configuration.
+const TOKENS: &str = "tokens/";
+
+fn close_to_others(path: &Path, mode: u32) {
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).expect("change the mode");
 }
 
 /// One project's YAML, with an open upstream policy and these routes in production.
