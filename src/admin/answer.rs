@@ -63,12 +63,40 @@ pub fn typed(status: StatusCode, kind: &'static str, body: impl Into<Body>) -> R
     response
 }
 
-/// What every answer says.
+/// A page of the dashboard: HTML that loads what is ours and nothing else, and that tells nobody where it was.
+pub fn page(html: impl Into<Body>) -> Response {
+    let mut response = typed(StatusCode::OK, "text/html; charset=utf-8", html);
+    let policy = HeaderValue::from_static(
+        "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self' data:; connect-src 'self'; \
+         form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
+    );
+    response.headers_mut().insert(header::CONTENT_SECURITY_POLICY, policy);
+    // To nobody else, but with `origin` on our own forms.
+    response.headers_mut().insert(header::REFERRER_POLICY, HeaderValue::from_static("same-origin"));
+    response
+}
+
+/// 303: what a form was good for is done, and the browser gets a page with `GET`. `to` is one of our own paths.
+pub fn see_other(to: &str) -> Response {
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = StatusCode::SEE_OTHER;
+    let to = HeaderValue::from_str(to).unwrap_or(HeaderValue::from_static("/dashboard"));
+    response.headers_mut().insert(header::LOCATION, to);
+    response
+}
+
+/// What every answer says, unless it says something else.
 pub fn harden(response: &mut Response) {
-    let headers = response.headers_mut();
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    let nothing = HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'");
-    headers.insert(header::CONTENT_SECURITY_POLICY, nothing);
-    headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+    let defaults = [
+        (header::CACHE_CONTROL, "no-store"),
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (header::CONTENT_SECURITY_POLICY, "default-src 'none'; frame-ancestors 'none'"),
+        (header::REFERRER_POLICY, "no-referrer"),
+        (header::X_FRAME_OPTIONS, "DENY"),
+        (HeaderName::from_static("cross-origin-opener-policy"), "same-origin"),
+        (HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
+    ];
+    for (name, value) in defaults {
+        response.headers_mut().entry(name).or_insert(HeaderValue::from_static(value));
+    }
 }

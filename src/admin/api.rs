@@ -9,7 +9,7 @@ use axum::extract::{DefaultBodyLimit, RawQuery, State};
 use axum::http::{HeaderName, HeaderValue, Method, StatusCode};
 use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
+use axum::routing::{delete, get, post};
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -20,7 +20,7 @@ use crate::table::explain::{Question, explain};
 
 use super::answer::{Problem, document, text, typed};
 use super::status::{Routes, Status};
-use super::{Shared, gate};
+use super::{Shared, entry, gate};
 
 const CONTENTS: &str = "countersign admin\n\n\
     GET  /livez              alive\n\
@@ -29,7 +29,10 @@ const CONTENTS: &str = "countersign admin\n\n\
     GET  /api/v1/status      version, generation, last reload, listeners, upstreams\n\
     GET  /api/v1/routes      the table in force\n\
     POST /api/v1/reload      reads the configuration again\n\
-    POST /api/v1/explain     {\"method\",\"url\",\"headers\",\"environment\",\"client\",\"from\"}\n";
+    POST /api/v1/explain     {\"method\",\"url\",\"headers\",\"environment\",\"client\",\"from\"}\n\
+    POST /login              {\"user\",\"password\"} or {\"token\"}: begins a session\n\
+    POST /logout             ends it\n\
+    GET  /api/v1/sessions    who is logged in; DELETE /api/v1/sessions/{id} ends a session\n";
 
 /// All calls behind the gate.
 pub fn router(shared: Arc<Shared>) -> Router {
@@ -42,6 +45,12 @@ pub fn router(shared: Arc<Shared>) -> Router {
         .route("/api/v1/routes", get(routes))
         .route("/api/v1/reload", post(reload))
         .route("/api/v1/explain", post(explanation))
+        .route("/api/v1/sessions", get(entry::sessions))
+        .route("/api/v1/sessions/{id}", delete(entry::revoke))
+        .route("/login", get(entry::page).post(entry::log_in))
+        .route("/logout", post(entry::log_out))
+        .route("/dashboard/login", post(entry::log_in))
+        .route("/dashboard/logout", post(entry::log_out))
         .fallback(async || {
             Problem::new(StatusCode::NOT_FOUND, "not_found", "there is nothing here; GET / lists what is")
         })

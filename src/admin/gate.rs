@@ -12,14 +12,18 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use ipnet::IpNet;
 
+use crate::clock::Moment;
 use crate::table::{Admin, MetricsAuth};
 
 use super::answer::{Problem, harden};
+use super::caller::{Caller, How, Who};
 use super::login::{self, Shown};
-use super::{LOG, Shared};
+use super::origin::{Names, check_host, check_origin};
+use super::session;
+use super::{LOG, Shared, audit, entry, form};
 
-/// The longest that a request may take, its body included.
-const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
+/// The longest that a request may take, its body included: a provider may take 35 seconds.
+pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(45);
 
 /// Of a request.
 pub const BODY_LIMIT: usize = 1024 * 1024;
@@ -32,23 +36,18 @@ pub struct Peer(pub SocketAddr);
 pub async fn pass(State(shared): State<Arc<Shared>>, request: Request, next: Next) -> Response {
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
     let peer = request.extensions().get::<Peer>().copied();
-    let shown = Shown::of(request.headers());
-    let admitted = match admit(&shared, &request, peer) {
-        Ok(Some(peer)) => login::check(&shared, shown, peer).await,
-        Ok(None) => Ok(()),
-        Err(problem) => Err(problem),
-    };
-    let mut response = match admitted {
-        Err(problem) => problem.into_response(),
-        Ok(()) => match tokio::time::timeout(REQUEST_TIMEOUT, next.run(request)).await {
-            Ok(response) => response,
-            Err(_) => timed_out().into_response(),
-        },
+    let mut caller = None;
+    let mut response = match tokio::time::timeout(REQUEST_TIMEOUT, answer(&shared, &mut caller, request, next)).await {
+        Ok(Ok(response)) => response,
+        Ok(Err(problem)) => problem.into_response(),
+        Err(_) => timed_out().into_response(),
     };
     harden(&mut response);
-    let level = if method.is_safe() { log::Level::Debug } else { log::Level::Info };
-    let peer = peer.map(|Peer(address)| address.ip().to_string()).unwrap_or_default();
-    log::log!(target: LOG, level, "{method} {path} {} from {peer}", response.status().as_u16());
+    let from = peer.map(|Peer(address)| address.ip().to_string()).unwrap_or_default();
+    log::debug!(target: LOG, "{method} {path} {} from {from}", response.status().as_u16());
+    if !method.is_safe() {
+        audit::change(caller.as_ref(), &from, &method, &path, &response);
+    }
     response
 }
 
@@ -57,21 +56,76 @@ fn timed_out() -> Problem {
         .with(header::RETRY_AFTER, 5u64)
 }
 
-/// `Some`: whoever it is at that address still has to log in.
-fn admit(shared: &Shared, request: &Request, peer: Option<Peer>) -> Result<Option<IpAddr>, Problem> {
+/// `caller`: left there for the audit, whatever becomes of the answer.
+async fn answer(
+    shared: &Shared,
+    caller: &mut Option<Caller>,
+    mut request: Request,
+    next: Next,
+) -> Result<Response, Problem> {
+    let (peer, needs) = admit(shared, &request)?;
+    *caller = session_of(shared, request.headers(), peer);
+    if caller.is_none() && needs.login == Login::Needed {
+        let shown = Shown::of(request.headers());
+        let sent = matches!(shown, Shown::Nothing).then(|| sent_to_log_in(&request)).flatten();
+        match login::check(shared, shown, peer).await {
+            Ok(known) => *caller = Some(known),
+            Err(problem) => return sent.ok_or(problem),
+        }
+    }
+    if let Some(caller) = caller {
+        // A callback's form shows the state instead, which is as unguessable, and the session's own.
+        if needs.login == Login::Needed && !is_callback(request.uri().path()) {
+            request = form::check_csrf(request, caller).await?;
+        }
+        request.extensions_mut().insert(caller.clone());
+    }
+    Ok(next.run(request).await)
+}
+
+/// Whoever the cookie says, if it says so rightly.
+fn session_of(shared: &Shared, headers: &HeaderMap, from: IpAddr) -> Option<Caller> {
+    let id = session::shown(headers)?;
+    let table = shared.parts.reloader.current();
+    let stands = |who: &Who, mark: Option<&session::Mark>| login::stands(&table, who, mark);
+    let (who, held) = shared.sessions.find(id.expose(), Moment::now(), stands)?;
+    Some(Caller { who, how: How::Session(held), from })
+}
+
+/// A browser that opens a page is sent to log in, and comes back afterwards.
+fn sent_to_log_in(request: &Request) -> Option<Response> {
+    let (uri, method) = (request.uri(), request.method());
+    if !form::wants_page(request.headers()) {
+        return None;
+    }
+    match uri.path() {
+        // What the provider's redirect brought is not spent: it can be opened again, or pasted.
+        path if is_callback(path) && *method == Method::POST => Some(entry::to_log_in("/dashboard/tokens", "")),
+        path if entry::is_page(path) && method.is_safe() => {
+            let next = uri.path_and_query().map_or(path, |whole| whole.as_str());
+            Some(entry::to_log_in(next, ""))
+        }
+        _ => None,
+    }
+}
+
+/// From where, and what that has to show.
+fn admit(shared: &Shared, request: &Request) -> Result<(IpAddr, Needs), Problem> {
     let table = shared.parts.reloader.current();
     // Without an address there is nobody to trust; every connection has one.
-    let Some(Peer(peer)) = peer else { return Err(not_allowed()) };
-    let needs = Needs::of(request.uri().path(), peer.ip(), &table.admin);
+    let Some(Peer(peer)) = request.extensions().get::<Peer>().copied() else { return Err(not_allowed()) };
+    let needs = Needs::of(request.method(), request.uri().path(), peer.ip(), &table.admin);
     if needs.address && !contains(&table.admin.allow, peer.ip()) {
         return Err(not_allowed());
     }
-    check_host(request.headers(), shared.address, &table.admin.hosts)?;
+    let public = table.admin.public_url.as_ref().map(|url| &url.value);
+    let names = Names { own: shared.address, tls: shared.tls, further: &table.admin.hosts, public };
+    check_host(request.headers(), &names)?;
     if !request.method().is_safe() {
-        check_origin(request.method(), request.headers())?;
+        check_origin(request.method(), request.headers(), &names)?;
     }
     check_length(request.headers())?;
-    Ok(needs.login.then_some(peer.ip()))
+    Ok((peer.ip(), needs))
 }
 
 /// A body that announces its size need not be waited for.
@@ -90,20 +144,48 @@ pub fn too_large() -> Problem {
 struct Needs {
     /// An address in `allow`.
     address: bool,
-    /// The token, or a user's password.
-    login: bool,
+    /// The token, a user's password, a session.
+    login: Login,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Login {
+    /// As everything does that shows or changes anything.
+    Needed,
+    /// What is there before the log-in.
+    NotNeeded,
 }
 
 impl Needs {
-    fn of(path: &str, peer: IpAddr, admin: &Admin) -> Self {
+    fn of(method: &Method, path: &str, peer: IpAddr, admin: &Admin) -> Self {
         match path {
-            "/livez" | "/readyz" => Self { address: true, login: false },
+            "/livez" | "/readyz" => Self { address: true, login: Login::NotNeeded },
             "/metrics" if contains(&admin.metrics_allow, peer) => {
-                Self { address: false, login: admin.metrics_auth == MetricsAuth::Required }
+                let login = match admin.metrics_auth {
+                    MetricsAuth::Required => Login::Needed,
+                    MetricsAuth::None => Login::NotNeeded,
+                };
+                Self { address: false, login }
             }
-            _ => Self { address: true, login: true },
+            _ if is_before_login(method, path) => Self { address: true, login: Login::NotNeeded },
+            _ => Self { address: true, login: Login::Needed },
         }
     }
+}
+
+/// The log-in itself, what its page is made from, and where a browser comes back to from a provider: such a navigation
+/// brings no `SameSite=Strict` cookie along.
+fn is_before_login(method: &Method, path: &str) -> bool {
+    match path {
+        "/login" | "/dashboard/login" => true,
+        "/oauth/callback.js" | "/dashboard/oauth/callback.js" => true,
+        _ if is_callback(path) || path.starts_with("/dashboard/assets/") => method.is_safe(),
+        _ => false,
+    }
+}
+
+fn is_callback(path: &str) -> bool {
+    matches!(path, "/oauth/callback" | "/dashboard/oauth/callback")
 }
 
 fn contains(networks: &[IpNet], address: IpAddr) -> bool {
@@ -113,149 +195,4 @@ fn contains(networks: &[IpNet], address: IpAddr) -> bool {
 
 fn not_allowed() -> Problem {
     Problem::new(StatusCode::FORBIDDEN, "address_not_allowed", "this address is not in admin.allow")
-}
-
-/// A page that had its own name resolve to this address (DNS rebinding) still sends its own name.
-fn check_host(headers: &HeaderMap, own: SocketAddr, further: &[String]) -> Result<(), Problem> {
-    let mut hosts = headers.get_all(header::HOST).iter();
-    let host = hosts.next().and_then(|host| host.to_str().ok()).unwrap_or_default();
-    let known = hosts.next().is_none() && is_ours(host, own, further);
-    if known { Ok(()) } else { Err(unknown_host()) }
-}
-
-fn unknown_host() -> Problem {
-    let message = "the admin listener does not answer to this host; see admin.hosts";
-    Problem::new(StatusCode::MISDIRECTED_REQUEST, "unknown_host", message)
-}
-
-fn is_ours(host: &str, own: SocketAddr, further: &[String]) -> bool {
-    let (name, port) = split_port(host);
-    let Some(port) = port else { return false };
-    let named = further.iter().any(|known| name_matches(name, known) || host.eq_ignore_ascii_case(known));
-    let local = name.eq_ignore_ascii_case("localhost")
-        || literal(name).is_some_and(|address| address == own.ip() || is_usual_loopback(address));
-    named || (local && port.unwrap_or(80) == own.port())
-}
-
-fn is_usual_loopback(address: IpAddr) -> bool {
-    address == IpAddr::from([127, 0, 0, 1]) || address == IpAddr::V6(std::net::Ipv6Addr::LOCALHOST)
-}
-
-/// Name (or bracketed literal) and port; a port that is none is `None`.
-fn split_port(host: &str) -> (&str, Option<Option<u16>>) {
-    let after_literal = host.rfind(']').map_or(0, |end| end + 1);
-    match host.get(after_literal..).and_then(|rest| rest.find(':')) {
-        None => (host, Some(None)),
-        Some(colon) => {
-            let (name, port) = host.split_at(after_literal + colon);
-            (name, port.get(1..).and_then(|digits| digits.parse().ok()).map(Some))
-        }
-    }
-}
-
-fn name_matches(name: &str, known: &str) -> bool {
-    name.strip_suffix('.').unwrap_or(name).eq_ignore_ascii_case(known)
-}
-
-fn literal(name: &str) -> Option<IpAddr> {
-    match name.strip_prefix('[') {
-        Some(rest) => rest.strip_suffix(']')?.parse().ok().map(IpAddr::V6),
-        None => name.parse().ok().map(IpAddr::V4),
-    }
-}
-
-/// A change that another site's page causes is refused, whatever it carries (Fetch Metadata, and `Origin` for the rest).
-fn check_origin(method: &Method, headers: &HeaderMap) -> Result<(), Problem> {
-    let text = |name: header::HeaderName| headers.get(name).map(|value| value.to_str().unwrap_or("?"));
-    let site = text(header::HeaderName::from_static("sec-fetch-site"));
-    let host = text(header::HOST).unwrap_or_default();
-    let same_origin = |origin: &str| {
-        let authority = origin.strip_prefix("http://").or_else(|| origin.strip_prefix("https://"));
-        authority.is_some_and(|authority| authority.eq_ignore_ascii_case(host))
-    };
-    let allowed =
-        site.is_none_or(|site| matches!(site, "same-origin" | "none")) && text(header::ORIGIN).is_none_or(same_origin);
-    if allowed {
-        return Ok(());
-    }
-    let message = format!("{method} from a page of another site is refused");
-    Err(Problem::new(StatusCode::FORBIDDEN, "cross_site", message))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn ours(host: &str) -> bool {
-        is_ours(host, "127.0.0.1:9090".parse().unwrap(), &["edge.internal".to_owned(), "ops.test:8443".to_owned()])
-    }
-
-    #[test]
-    fn our_names_are_known_in_every_spelling() {
-        for host in [
-            "127.0.0.1:9090",
-            "localhost:9090",
-            "LOCALHOST:9090",
-            "[::1]:9090",
-            "edge.internal",
-            "Edge.Internal.:1234",
-            "ops.test:8443",
-        ] {
-            assert!(ours(host), "{host}");
-        }
-    }
-
-    #[test]
-    fn every_other_name_is_somebody_elses() {
-        for host in [
-            "",
-            "evil.test",
-            "evil.test:9090",
-            "127.0.0.1",
-            "127.0.0.1:9091",
-            "localhost",
-            "127.0.0.1.evil.test:9090",
-            "localhost:9090:9090",
-            "localhost:9090@evil.test",
-            "127.0.0.2:9090",
-            "[::2]:9090",
-            "[::1:9090",
-            "ops.test",
-            "0x7f.1:9090",
-            "2130706433:9090",
-            "edge.internal:x",
-            "xedge.internal",
-        ] {
-            assert!(!ours(host), "{host}");
-        }
-    }
-
-    fn headers(lines: &[(&'static str, &'static str)]) -> HeaderMap {
-        let pair = |(name, value): &(&'static str, &'static str)| {
-            (header::HeaderName::from_static(name), header::HeaderValue::from_static(value))
-        };
-        lines.iter().map(pair).collect()
-    }
-
-    #[test]
-    fn changes_from_other_sites_are_refused() {
-        let allowed = |lines: &[_]| {
-            let mut headers = headers(lines);
-            headers.insert(header::HOST, header::HeaderValue::from_static("localhost:9090"));
-            check_origin(&Method::POST, &headers).is_ok()
-        };
-        assert!(allowed(&[]));
-        assert!(allowed(&[("origin", "http://localhost:9090"), ("sec-fetch-site", "same-origin")]));
-        assert!(allowed(&[("sec-fetch-site", "none")]));
-        for (name, value) in [
-            ("origin", "http://evil.test"),
-            ("origin", "null"),
-            ("origin", "http://localhost:9091"),
-            ("origin", ""),
-            ("sec-fetch-site", "cross-site"),
-            ("sec-fetch-site", "same-site"),
-        ] {
-            assert!(!allowed(&[(name, value)]), "{name}: {value}");
-        }
-    }
 }

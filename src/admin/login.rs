@@ -12,9 +12,12 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use crate::clock;
 use crate::policy::basic;
 use crate::secret::Secret;
-use crate::users::{Guesses, Login, Network, Outcome, UsersFile};
+use crate::table::Table;
+use crate::users::{Guesses, Login, Network, Outcome};
 
 use super::answer::Problem;
+use super::caller::{Caller, How, Who};
+use super::session::Mark;
 use super::{LOG, Shared};
 
 /// Wrong tokens, and wrong passwords, that an address may send in a minute before it is sent away unread.
@@ -72,19 +75,26 @@ fn bearer(headers: &HeaderMap) -> Option<&str> {
 }
 
 /// Lets in, or says why not.
-pub async fn check(shared: &Shared, shown: Shown, peer: IpAddr) -> Result<(), Problem> {
-    let users = shared.parts.reloader.current().admin_users.clone();
-    match (shown, users) {
-        (Shown::Token(token), users) => check_token(shared, &token, peer, users.is_some()),
-        (Shown::Password { user, password }, Some(users)) => check_user(shared, users, user, password, peer).await,
-        (Shown::Nothing | Shown::Password { .. }, users) => {
+pub async fn check(shared: &Shared, shown: Shown, peer: IpAddr) -> Result<Caller, Problem> {
+    let has_users = shared.parts.reloader.current().admin_users.is_some();
+    match shown {
+        Shown::Token(token) => {
+            check_token(shared, &token, peer)?;
+            Ok(Caller { who: Who::Token, how: How::Bearer, from: peer })
+        }
+        Shown::Password { user, password } if has_users => {
+            let (who, _) = check_user(shared, user, password, peer).await?;
+            Ok(Caller { who, how: How::Basic, from: peer })
+        }
+        Shown::Nothing | Shown::Password { .. } => {
             let message = "authorization: Bearer with the contents of admin.token in admin.state_dir is needed";
-            Err(unauthorized("authentication_required", message, users.is_some()))
+            Err(unauthorized("authentication_required", message, has_users))
         }
     }
 }
 
-fn check_token(shared: &Shared, token: &Secret, peer: IpAddr, has_users: bool) -> Result<(), Problem> {
+/// Whether that is the admin token.
+pub fn check_token(shared: &Shared, token: &Secret, peer: IpAddr) -> Result<(), Problem> {
     if shared.parts.token.is(token.expose().as_bytes()) {
         return Ok(());
     }
@@ -94,26 +104,30 @@ fn check_token(shared: &Shared, token: &Secret, peer: IpAddr, has_users: bool) -
     }
     shared.counts.tokens.failed(from, now);
     log::warn!(target: LOG, "wrong admin token from {peer}");
+    let has_users = shared.parts.reloader.current().admin_users.is_some();
     Err(unauthorized("wrong_token", "this is not the admin token", has_users))
 }
 
-async fn check_user(
+/// Whether that is the user's password; without users nobody has one.
+pub async fn check_user(
     shared: &Shared,
-    users: Arc<UsersFile>,
     user: Box<str>,
     password: Secret,
     peer: IpAddr,
-) -> Result<(), Problem> {
+) -> Result<(Who, Option<Mark>), Problem> {
+    let Some(users) = shared.parts.reloader.current().admin_users.clone() else { return Err(wrong_password(false)) };
+    // Before the password is looked at: a session that is made from it ends when it has been changed meanwhile.
+    let known = (Who::User((&*user).into()), users.mark(&user));
     let from = Network::from(peer);
     if users.knows(from, &user, &password, clock::unix_millis()) {
-        return Ok(());
+        return Ok(known);
     }
     let login = Login { users, guesses: Arc::clone(&shared.counts.passwords), from, user, password };
     match shared.parts.verifier.check(&login, clock::unix_millis).await {
-        Outcome::Right => Ok(()),
+        Outcome::Right => Ok(known),
         Outcome::Wrong => {
             log::warn!(target: LOG, "wrong admin password from {peer}");
-            Err(unauthorized("wrong_password", "user and password do not belong together", true))
+            Err(wrong_password(true))
         }
         Outcome::TooMany(wait) => Err(too_many("too many wrong passwords from this address", wait)),
         Outcome::Overloaded => {
@@ -122,6 +136,19 @@ async fn check_user(
             Err(problem.with(header::RETRY_AFTER, 1u64))
         }
     }
+}
+
+/// Whether the user of a session is still who logged in.
+pub fn stands(table: &Table, who: &Who, mark: Option<&Mark>) -> bool {
+    match (who, mark) {
+        (Who::Token, _) => true,
+        (Who::User(user), Some(mark)) => table.admin_users.as_ref().and_then(|users| users.mark(user)) == Some(*mark),
+        (Who::User(_), None) => false,
+    }
+}
+
+fn wrong_password(has_users: bool) -> Problem {
+    unauthorized("wrong_password", "user and password do not belong together", has_users)
 }
 
 fn too_many(message: &str, wait: Duration) -> Problem {

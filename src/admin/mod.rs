@@ -10,12 +10,20 @@
 
 mod answer;
 mod api;
+mod audit;
+mod caller;
 pub mod client;
+mod entry;
+mod form;
 mod gate;
+mod landing;
 mod login;
+mod origin;
 mod serve;
+mod session;
 mod status;
 pub mod token;
+mod tokens;
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
@@ -109,7 +117,10 @@ struct Shared {
     parts: Parts,
     /// Its own address, for the Host check.
     address: SocketAddr,
+    /// Whether it speaks TLS there.
+    tls: bool,
     counts: login::Counts,
+    sessions: session::Sessions,
     patience: Patience,
 }
 
@@ -151,7 +162,14 @@ fn start_with(listener: TcpListener, parts: Parts, patience: Patience) -> io::Re
     let address = listener.local_addr()?;
     let (stop, stopped) = watch::channel(false);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().thread_name("admin-blocking").build()?;
-    let shared = Arc::new(Shared { parts, address, counts: login::Counts::default(), patience });
+    let shared = Arc::new(Shared {
+        parts,
+        address,
+        tls: false,
+        counts: login::Counts::default(),
+        sessions: session::Sessions::default(),
+        patience,
+    });
     let serve = move || {
         runtime.block_on(serve::run(listener, shared, stopped));
         // A reload that hangs on a file must not hold up the end of the process.

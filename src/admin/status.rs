@@ -184,7 +184,8 @@ fn state(shared: &Shared, upstream: &Upstream, endpoint: &Endpoint, now: u64) ->
     }
 }
 
-fn time(millis: u64) -> String {
+/// RFC 3339.
+pub fn time(millis: u64) -> String {
     rfc3339_micros(millis.saturating_mul(1000))
 }
 

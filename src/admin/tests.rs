@@ -449,3 +449,5 @@ fn stopping_is_quick_and_frees_the_address() {
     bind(address).unwrap();
     drop(idle);
 }
+
+mod sessions;

@@ -7,6 +7,8 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use sha2::{Digest, Sha256};
+
 use super::hash::{Hash, Refused};
 
 /// The largest file that is read.
@@ -30,6 +32,8 @@ pub struct Users {
 struct User {
     identity: Arc<str>,
     hash: Hash,
+    /// SHA-256 of the hash as it is written: another one means another password.
+    mark: [u8; 32],
 }
 
 /// Why a text is no such file.
@@ -87,6 +91,11 @@ impl Users {
         self.by_name.get(name).map(|user| &user.identity)
     }
 
+    /// What tells this user's password from the next one, and nothing of either.
+    pub fn mark(&self, name: &str) -> Option<[u8; 32]> {
+        self.by_name.get(name).map(|user| user.mark)
+    }
+
     /// Whether this is the user's password; slow, and as slow when nobody has that name.
     pub fn verify(&self, name: &str, password: &[u8]) -> bool {
         if password.len() > super::LONGEST_PASSWORD {
@@ -118,8 +127,8 @@ impl Reading {
         if name.is_empty() {
             return Err(UsersError::NoName(number));
         }
-        let hash = rest.split(':').next().unwrap_or_default();
-        let hash = match Hash::parse(hash) {
+        let written = rest.split(':').next().unwrap_or_default();
+        let hash = match Hash::parse(written) {
             Ok(hash) => hash,
             Err(refused @ Refused::Malformed(_)) => {
                 return Err(UsersError::Malformed { line: number, user: shown(name), refused });
@@ -129,11 +138,11 @@ impl Reading {
                 return Ok(());
             }
         };
-        self.add(number, name, hash);
+        self.add(number, name, hash, Sha256::digest(written).into());
         Ok(())
     }
 
-    fn add(&mut self, number: usize, name: &str, hash: Hash) {
+    fn add(&mut self, number: usize, name: &str, hash: Hash, mark: [u8; 32]) {
         if !name.bytes().all(|byte| byte.is_ascii_graphic()) {
             let why = "cannot log in: a name may only have visible ASCII characters, as it is sent to upstreams";
             return self.note(number, name, why);
@@ -146,7 +155,7 @@ impl Reading {
         self.taken.insert(Arc::clone(&identity), number);
         let class = self.classes.entry(hash.class()).or_default();
         *class += 1;
-        self.users.by_name.insert(name.into(), User { identity, hash });
+        self.users.by_name.insert(name.into(), User { identity, hash, mark });
     }
 
     fn note(&mut self, line: usize, name: &str, what: &str) {

@@ -108,6 +108,11 @@ impl UsersFile {
         self.state.load().users.identity(name).cloned()
     }
 
+    /// What tells this user's password from the next one, and nothing of either.
+    pub fn mark(&self, name: &str) -> Option<[u8; 32]> {
+        self.state.load().users.mark(name)
+    }
+
     /// Whether this credential was right from there a moment ago. Quick.
     pub fn knows(&self, from: Network, user: &str, password: &Secret, now: UnixMillis) -> bool {
         self.state.load().known.has(&self.key, from, user, password.expose().as_bytes(), now)

@@ -18,8 +18,10 @@ mod admin;
 #[path = "../architecture.rs"]
 mod architecture;
 mod callers;
+mod canary;
 mod compression;
 mod cors;
+mod credentials;
 mod documents;
 mod explain;
 mod files;
@@ -37,6 +39,7 @@ mod phases;
 mod pool;
 mod proxy_protocol;
 mod real;
+mod real_parts;
 mod recipes;
 mod reload;
 mod retries;

@@ -1,12 +1,25 @@
 //! OAuth servers: what is sent to each kind of them, and what their answers mean. No I/O: a [`Call`] is data, an answer
 //! is bytes, so that both are tested by tables.
 
+mod answer;
+mod aws;
+mod call;
+mod client_credentials;
+mod oauth2;
+pub mod pkce;
+mod shown;
+
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
+use http::{HeaderMap, StatusCode};
 use url::Url;
+
+pub use answer::LARGEST;
+use answer::Names;
+pub use call::{Body, Call};
+pub(super) use shown::is_invisible;
+pub use shown::{masked, printable};
 
 use crate::clock::UnixMillis;
 use crate::secret::Secret;
@@ -95,29 +108,6 @@ pub struct Registration {
     pub client_secret: Secret,
     /// `clientSecretExpiresAt`; after that no token of it can be refreshed.
     pub expires_at: Option<UnixMillis>,
-}
-
-/// One request to a provider.
-#[derive(Debug)]
-pub struct Call {
-    /// POST, but for nothing that exists today.
-    pub method: Method,
-    /// Where.
-    pub url: Url,
-    /// `content-type`, `accept`, `authorization`; the client that sends it adds `host` and `user-agent`.
-    pub headers: Vec<(HeaderName, HeaderValue)>,
-    /// Form or JSON. Holds secrets: never shown.
-    pub body: Body,
-}
-
-/// Bytes that hold secrets.
-#[derive(Clone)]
-pub struct Body(pub Bytes);
-
-impl std::fmt::Debug for Body {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("***")
-    }
 }
 
 /// What a token is asked for with.
@@ -238,6 +228,49 @@ pub struct DeviceCode {
     pub interval: Duration,
 }
 
+impl Grant {
+    /// What is secret of it: a provider may quote it.
+    pub fn secrets(&self) -> Vec<&Secret> {
+        match self {
+            Self::Code { code, verifier, .. } => vec![code, verifier],
+            Self::Refresh { refresh_token } => vec![refresh_token],
+            Self::Device { device_code } => vec![device_code],
+            Self::ClientCredentials => Vec::new(),
+        }
+    }
+}
+
+impl Answer {
+    /// The same, with `***` for what its words quote of these.
+    #[must_use]
+    pub fn without(self, secrets: &[&Secret]) -> Self {
+        match self {
+            Self::Refused(refused) => Self::Refused(refused.without(secrets)),
+            answer => answer,
+        }
+    }
+}
+
+impl Refused {
+    /// The same, with `***` for what its words quote of these. [`Provider::answer`] knows our own secret alone: who has
+    /// sent a grant, or a registration's secret, takes them out before anybody sees a word.
+    #[must_use]
+    pub fn without(self, secrets: &[&Secret]) -> Self {
+        let description = self.description.map(|text| masked(&text, secrets));
+        Self { code: masked(&self.code, secrets), description, ..self }
+    }
+}
+
+impl std::fmt::Display for Refused {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.code)?;
+        match &self.description {
+            Some(description) => write!(f, " ({description})"),
+            None => Ok(()),
+        }
+    }
+}
+
 impl Provider {
     /// Whether somebody logs in (and not just we).
     pub fn has_login(&self) -> bool {
@@ -246,7 +279,11 @@ impl Provider {
 
     /// Whether it has the device flow.
     pub fn has_device_flow(&self) -> bool {
-        todo!()
+        match &self.kind {
+            Kind::OAuth2(own) => own.device_authorization_url.is_some(),
+            Kind::AwsSsoOidc(_) => true,
+            Kind::ClientCredentials(_) => false,
+        }
     }
 
     /// Whether a client has to be registered before a login.
@@ -256,20 +293,37 @@ impl Provider {
 
     /// Where a browser comes back to; `admin_port`: of the admin listener as it is bound.
     pub fn redirect_uri(&self, admin_port: u16) -> String {
-        let _ = admin_port;
-        todo!()
+        let given = match &self.kind {
+            Kind::OAuth2(own) => own.redirect_url.as_ref(),
+            Kind::AwsSsoOidc(own) => own.redirect_url.as_ref(),
+            Kind::ClientCredentials(_) => None,
+        };
+        given.map_or_else(|| format!("http://127.0.0.1:{admin_port}/oauth/callback"), Url::to_string)
     }
 
-    /// Where an operator's browser is sent; `None`: nobody logs in.
+    /// Whether a callback may be from this provider (RFC 9207 §2.4): one that has an issuer says so.
+    pub fn takes_issuer(&self, said: Option<&str>) -> bool {
+        match &self.kind {
+            Kind::OAuth2(OAuth2 { issuer: Some(issuer), .. }) => said == Some(issuer),
+            _ => true,
+        }
+    }
+
+    /// Where an operator's browser is sent; `None`: nobody logs in, or no client is registered.
     pub fn authorization_url(&self, ask: &Ask<'_>) -> Option<Url> {
-        let _ = ask;
-        todo!()
+        match &self.kind {
+            Kind::OAuth2(own) => Some(oauth2::authorization_url(own, ask)),
+            Kind::AwsSsoOidc(own) => aws::authorization_url(own, ask),
+            Kind::ClientCredentials(_) => None,
+        }
     }
 
     /// Registers a client (AWS); `None`: there is nothing to register.
     pub fn register(&self, redirect_uri: &str) -> Option<Call> {
-        let _ = redirect_uri;
-        todo!()
+        match &self.kind {
+            Kind::AwsSsoOidc(own) => Some(aws::register(own, redirect_uri)),
+            _ => None,
+        }
     }
 
     /// What the answer to [`Self::register`] says; the message says what is wrong with it.
@@ -277,34 +331,66 @@ impl Provider {
     /// # Errors
     /// It is none.
     pub fn registered(&self, status: StatusCode, body: &[u8]) -> Result<Registration, String> {
-        let _ = (status, body);
-        todo!()
+        answer::registered(status, body)
     }
 
-    /// Begins a device flow; `None`: there is none.
+    /// Begins a device flow; `None`: there is none, or no client is registered.
     pub fn device_authorization(&self, registration: Option<&Registration>) -> Option<Call> {
-        let _ = registration;
-        todo!()
+        match &self.kind {
+            Kind::OAuth2(own) => oauth2::device_authorization(own),
+            Kind::AwsSsoOidc(own) => aws::device_authorization(own, registration),
+            Kind::ClientCredentials(_) => None,
+        }
     }
 
-    /// What the answer to [`Self::device_authorization`] says.
+    /// What the answer to [`Self::device_authorization`] says. The message may quote a registration's secret: see
+    /// [`masked`].
     ///
     /// # Errors
     /// It is none: the message says what is wrong with it.
     pub fn device_code(&self, status: StatusCode, body: &[u8]) -> Result<DeviceCode, String> {
-        let _ = (status, body);
-        todo!()
+        answer::device_code(self.names(), status, body).map_err(|why| masked(&why, &self.secrets()))
     }
 
-    /// Asks for a token.
-    pub fn token(&self, grant: &Grant, registration: Option<&Registration>) -> Call {
-        let _ = (grant, registration);
-        todo!()
+    /// Asks for a token; `None`: that grant cannot be asked of it (AWS without a registration).
+    pub fn token(&self, grant: &Grant, registration: Option<&Registration>) -> Option<Call> {
+        match &self.kind {
+            Kind::OAuth2(own) => oauth2::token(own, grant),
+            Kind::AwsSsoOidc(own) => aws::token(own, grant, registration),
+            Kind::ClientCredentials(own) => client_credentials::token(own, grant),
+        }
     }
 
     /// What the answer to [`Self::token`] means. Redirects are never followed: they are a wrong configuration.
+    ///
+    /// [`Answer::Pending`] to anything but a device code is a throttled request. A refusal's words may quote the grant:
+    /// see [`Answer::without`].
     pub fn answer(&self, status: StatusCode, headers: &HeaderMap, body: &[u8], now: UnixMillis) -> Answer {
-        let _ = (status, headers, body, now);
-        todo!()
+        match answer::token(self.names(), status, headers, body, now).without(&self.secrets()) {
+            // RFC 6749 §4.4.3: there should be none, and nothing would be gained by it.
+            Answer::Granted(granted) if !self.has_login() => {
+                Answer::Granted(Granted { refresh_token: None, ..granted })
+            }
+            answer => answer,
+        }
+    }
+
+    fn names(&self) -> &'static Names {
+        match self.kind {
+            Kind::AwsSsoOidc(_) => &answer::CAMEL,
+            _ => &answer::SNAKE,
+        }
+    }
+
+    /// What proves us to the provider.
+    fn secrets(&self) -> Vec<&Secret> {
+        match &self.kind {
+            Kind::OAuth2(own) => own.client_secret.iter().collect(),
+            Kind::AwsSsoOidc(_) => Vec::new(),
+            Kind::ClientCredentials(own) => vec![&own.client_secret],
+        }
     }
 }
+
+#[cfg(test)]
+mod tests;

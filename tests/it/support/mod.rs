@@ -5,6 +5,8 @@
 //! everything waits for a condition, with a patience. Everything is on 127.0.0.1.
 
 pub mod authority;
+pub mod aws;
+pub mod browser;
 pub mod client;
 pub mod dns;
 pub mod edge;
@@ -16,13 +18,18 @@ pub mod link;
 pub mod message;
 pub mod metrics;
 pub mod nginx;
+pub mod node;
+pub mod oidc_provider;
 pub mod origin;
 pub mod pebble;
 pub mod process;
 pub mod python;
+pub mod scripted_provider;
 pub mod shared;
 pub mod signature;
 pub mod tls;
+pub mod tokens;
+pub mod visitor;
 pub mod wait;
 
 pub use client::{Request, Response, Wire};

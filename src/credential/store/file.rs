@@ -1,0 +1,72 @@
+//! Reading one file, if it is one that only we could have written.
+
+use std::fs::File;
+use std::io::{self, Read as _};
+use std::path::Path;
+
+use rustix::fs::{FileType, Stat, fstat};
+use rustix::io::Errno;
+use zeroize::Zeroizing;
+
+use super::directory::Folder;
+use super::fault::Fault;
+
+/// How often a file that is replaced while it is opened is opened again.
+const TRIES: usize = 16;
+
+/// All of it; `None`: there is none.
+pub fn read(folder: &Folder, name: &str, largest: usize) -> Result<Option<Zeroizing<Vec<u8>>>, Fault> {
+    let path = folder.path_of(name);
+    let unreadable = |error: io::Error| Fault::unreadable(&path, &error);
+    for _ in 0..TRIES {
+        // Looked at before it is opened: opening alone may already do something to a device.
+        match folder.stat(name).map_err(unreadable)? {
+            None => return Ok(None),
+            Some(stat) => check_kind(&path, &stat)?,
+        }
+        let file = match folder.read(name) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            // It has become a link since.
+            Err(error) if Errno::from_io_error(&error) == Some(Errno::LOOP) => continue,
+            other => other.map_err(unreadable)?,
+        };
+        let stat = fstat(&file).map_err(|error| unreadable(error.into()))?;
+        if stat.st_nlink == 0 {
+            continue;
+        }
+        check(&path, &stat, largest)?;
+        return content(file, largest).map(Some).map_err(unreadable);
+    }
+    Err(unreadable(Errno::AGAIN.into()))
+}
+
+/// Whether a file that was opened is ours alone.
+pub fn check(path: &Path, stat: &Stat, largest: usize) -> Result<(), Fault> {
+    check_kind(path, stat)?;
+    let size = u64::try_from(stat.st_size).unwrap_or(0);
+    if stat.st_uid != rustix::process::geteuid().as_raw() {
+        Err(Fault::owner(path, stat.st_uid))
+    } else if stat.st_mode & 0o077 != 0 {
+        Err(Fault::mode(path, stat.st_mode & 0o7777))
+    } else if stat.st_nlink > 1 {
+        Err(Fault::links(path, stat.st_nlink.into()))
+    } else if size > largest as u64 {
+        Err(Fault::too_large(path, size, largest))
+    } else {
+        Ok(())
+    }
+}
+
+fn check_kind(path: &Path, stat: &Stat) -> Result<(), Fault> {
+    match FileType::from_raw_mode(stat.st_mode) {
+        FileType::RegularFile => Ok(()),
+        other => Err(Fault::kind(path, other)),
+    }
+}
+
+fn content(file: File, largest: usize) -> io::Result<Zeroizing<Vec<u8>>> {
+    // At once as large as it can get: growing would leave copies of secrets behind.
+    let mut bytes = Zeroizing::new(Vec::with_capacity(largest + 1));
+    file.take(largest as u64 + 1).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
