@@ -295,7 +295,8 @@ pub async fn tested(shared: &Shared, id: &str) -> Result<Test, Problem> {
     };
     let now = find().ok_or_else(unknown)?;
     let usable = matches!(now.status, Status::Valid | Status::Expiring | Status::Resting);
-    let detail = failure.or_else(|| (!usable).then(|| now.reason.clone().unwrap_or_else(|| word(now.status).to_owned())));
+    let detail =
+        failure.or_else(|| (!usable).then(|| now.reason.clone().unwrap_or_else(|| word(now.status).to_owned())));
     Ok(Test { ok: detail.is_none(), checked, detail, token: Some(Shown::of(&now)) })
 }
 
