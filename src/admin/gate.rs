@@ -74,7 +74,8 @@ async fn answer(
         }
     }
     if let Some(caller) = caller {
-        if needs.login == Login::Needed {
+        // A callback's form shows the state instead, which is as unguessable, and the session's own.
+        if needs.login == Login::Needed && !is_callback(request.uri().path()) {
             request = form::check_csrf(request, caller).await?;
         }
         request.extensions_mut().insert(caller.clone());
@@ -177,6 +178,7 @@ impl Needs {
 fn is_before_login(method: &Method, path: &str) -> bool {
     match path {
         "/login" | "/dashboard/login" => true,
+        "/oauth/callback.js" | "/dashboard/oauth/callback.js" => true,
         _ if is_callback(path) || path.starts_with("/dashboard/assets/") => method.is_safe(),
         _ => false,
     }

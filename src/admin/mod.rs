@@ -16,12 +16,14 @@ pub mod client;
 mod entry;
 mod form;
 mod gate;
+mod landing;
 mod login;
 mod origin;
 mod serve;
 mod session;
 mod status;
 pub mod token;
+mod tokens;
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
