@@ -20,7 +20,7 @@ use crate::table::explain::{Question, explain};
 
 use super::answer::{Problem, document, text, typed};
 use super::status::{Routes, Status};
-use super::{Shared, entry, gate};
+use super::{Shared, entry, gate, pages};
 
 const CONTENTS: &str = "countersign admin\n\n\
     GET  /livez              alive\n\
@@ -51,6 +51,7 @@ pub fn router(shared: Arc<Shared>) -> Router {
         .route("/logout", post(entry::log_out))
         .route("/dashboard/login", post(entry::log_in))
         .route("/dashboard/logout", post(entry::log_out))
+        .merge(pages::router())
         .fallback(async || {
             Problem::new(StatusCode::NOT_FOUND, "not_found", "there is nothing here; GET / lists what is")
         })
