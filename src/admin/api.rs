@@ -20,7 +20,7 @@ use super::answer::{Problem, document, text, typed};
 use super::status::{Routes, Status};
 use super::audit::NoChange;
 use super::form::Sent;
-use super::{Shared, entry, gate, landing, tokens};
+use super::{Shared, entry, gate, landing, pages, tokens};
 
 const CONTENTS: &str = "countersign admin\n\n\
     GET    /dashboard                        for people\n\
@@ -95,6 +95,7 @@ fn for_browsers() -> Vec<Call> {
 pub fn router(shared: Arc<Shared>) -> Router {
     let all = calls().into_iter().chain(for_browsers());
     all.fold(Router::new(), |router, (_, path, answer)| router.route(path, answer))
+        .merge(pages::router())
         .fallback(async || {
             Problem::new(StatusCode::NOT_FOUND, "not_found", "there is nothing here; GET / lists what is")
         })

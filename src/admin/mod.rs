@@ -19,6 +19,8 @@ mod gate;
 mod landing;
 mod login;
 mod origin;
+mod pages;
+mod samples;
 mod serve;
 mod session;
 mod status;
@@ -130,6 +132,12 @@ struct Shared {
     counts: login::Counts,
     sessions: session::Sessions,
     patience: Patience,
+    /// What the overview draws.
+    samples: Arc<samples::Samples>,
+    /// Logins that have begun in a browser.
+    underway: pages::Underway,
+    /// Places for those who follow the log.
+    streams: Arc<tokio::sync::Semaphore>,
 }
 
 /// The running admin listener. It serves until this is dropped.
@@ -177,8 +185,12 @@ fn start_with(listener: TcpListener, wire: Wire, parts: Parts, patience: Patienc
         counts: login::Counts::default(),
         sessions: session::Sessions::default(),
         patience,
+        samples: Arc::default(),
+        underway: pages::Underway::default(),
+        streams: pages::places(),
     });
     let serve = move || {
+        runtime.spawn(samples::run(Arc::clone(&shared.samples), Arc::clone(&shared.parts.observer)));
         runtime.block_on(serve::run(listener, shared, stopped));
         // A reload that hangs on a file must not hold up the end of the process.
         runtime.shutdown_background();
