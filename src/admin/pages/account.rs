@@ -361,7 +361,10 @@ fn finish_problem(w: &Words, error: &FinishError) -> Said {
 fn callback_problem(w: &Words, error: CallbackError) -> Notice {
     let next = match error {
         CallbackError::Missing => w.missing_next,
-        CallbackError::Ambiguous | CallbackError::TooLong | CallbackError::Malformed => w.malformed_next,
+        CallbackError::Ambiguous
+        | CallbackError::TooLong
+        | CallbackError::Malformed
+        | CallbackError::InFragment => w.malformed_next,
     };
     Notice::bad(&error.to_string(), "", next)
 }

@@ -8,6 +8,7 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use serde::Deserialize;
 
+use crate::clock::Moment;
 use super::super::Shared;
 use super::super::answer::see_other;
 use super::super::audit::Note;
@@ -46,7 +47,7 @@ pub struct Asked {
 
 /// `GET /dashboard/sessions`
 pub async fn page(State(shared): State<Arc<Shared>>, visit: Visit, Query(asked): Query<Asked>) -> Response {
-    let listed = shared.sessions.list(session::Moment::now());
+    let listed = shared.sessions.list(Moment::now());
     let page = Page {
         w: visit.w,
         frame: visit.frame(),
@@ -72,7 +73,7 @@ fn row(visit: &Visit, listed: Listed) -> Row {
 
 /// `POST /dashboard/sessions/{handle}/revoke`
 pub async fn revoke(State(shared): State<Arc<Shared>>, Path(handle): Path<String>) -> Response {
-    let ended = shared.sessions.revoke(&handle, session::Moment::now());
+    let ended = shared.sessions.revoke(&handle, Moment::now());
     let mut response = see_other("/dashboard/sessions?done=ended");
     let note = if ended { "a session was ended" } else { "there was no such session" };
     response.extensions_mut().insert(Note(note.to_owned()));
