@@ -166,7 +166,7 @@ impl Attempt<'_> {
             return unwritable(format!("nothing is asked, because the answer could not be kept: {error}"));
         }
         self.mark_sent(base.generation);
-        let call = question.provider.token(&question.grant, base.registration.as_ref());
+        let Some(call) = question.provider.token(&question.grant, base.registration.as_ref()) else { return Outcome::Idle };
         let reply = self.holdings.handle.block_on(self.holdings.courier.send(question.provider, call));
         let came = self.holdings.clock.wall();
         let meaning = self.understand(journal, &question, reply, came);
