@@ -23,6 +23,7 @@ use super::answer::{page, see_other, typed};
 use super::audit::Note;
 use super::caller::Caller;
 use super::form::{Fields, Sent};
+use super::pages::{self, Words};
 use super::tokens::{self, NotFinished};
 
 /// Sends the form at once.
@@ -92,7 +93,7 @@ pub async fn script() -> Response {
     typed(StatusCode::OK, "text/javascript; charset=utf-8", SCRIPT)
 }
 
-fn failed(w: &'static Words, why: &NotFinished) -> Landing<'_> {
+fn failed<'a>(w: &'static Words, why: &'a NotFinished) -> Landing<'a> {
     Landing::new(w, None, &why.error, why.detail.as_deref().unwrap_or_default())
 }
 
