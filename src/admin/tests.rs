@@ -80,7 +80,9 @@ impl Bench {
             vault,
             logins,
         };
-        let admin = start_with(bind("127.0.0.1:0".parse().unwrap(), Wire::Clear).unwrap(), Wire::Clear, parts, patience).unwrap();
+        let admin =
+            start_with(bind("127.0.0.1:0".parse().unwrap(), Wire::Clear).unwrap(), Wire::Clear, parts, patience)
+                .unwrap();
         Self { _dir: dir, config: path, token: clear, observer, admin }
     }
 
@@ -453,3 +455,5 @@ fn stopping_is_quick_and_frees_the_address() {
 }
 
 mod sessions;
+
+mod pages;

@@ -26,7 +26,7 @@ use super::form::{Fields, Sent};
 use super::status::time;
 
 /// After a successful login.
-const SUCCESS: &str = "Authentication successful! Token has been saved.";
+pub const SUCCESS: &str = "Authentication successful! Token has been saved.";
 
 /// A token, as it is shown.
 #[derive(Debug, Serialize)]
@@ -109,7 +109,11 @@ pub enum AskedFlow {
 }
 
 /// Begins a login.
-pub async fn begin(State(shared): State<Arc<Shared>>, Extension(caller): Extension<Caller>, Sent(body): Sent) -> Response {
+pub async fn begin(
+    State(shared): State<Arc<Shared>>,
+    Extension(caller): Extension<Caller>,
+    Sent(body): Sent,
+) -> Response {
     let asked: AskedLogin = match serde_json::from_slice(&body) {
         Ok(asked) => asked,
         Err(error) => return bad_body(&format!("a login is {{\"provider\":\"…\"}}: {error}")).into_response(),

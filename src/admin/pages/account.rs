@@ -15,19 +15,16 @@ use serde::Deserialize;
 
 use crate::clock;
 use crate::credential::callback::{self, CallbackError};
-use crate::credential::provider::Kind;
 use crate::credential::login::{BeginError, Begun, DeviceState, FinishError, Flow};
+use crate::credential::provider::Kind;
 use crate::id::RequestId;
 
+use super::super::Shared;
 use super::super::answer::see_other;
 use super::super::form::{Fields, Sent};
-use super::super::{LOG, Shared};
 use super::moment::Moment;
 use super::words::Words;
 use super::{Frame, Notice, Visit, html, part, parts, tokens};
-
-/// The interface's message after a login.
-pub const SAVED: &str = "Authentication successful! Token has been saved.";
 
 /// Logins that are remembered: more than that are under way at no time.
 const REMEMBERED: usize = 1000;
@@ -319,7 +316,9 @@ pub async fn callback(State(shared): State<Arc<Shared>>, visit: Visit, Sent(body
     let fields = Fields::parse(&body);
     let pasted = fields.one("callback_url").unwrap_or_default();
     let outcome = match callback::parse(pasted) {
-        Ok(callback) => shared.parts.logins.finish(callback, None).await.map_err(|error| finish_problem(visit.w, &error)),
+        Ok(callback) => {
+            shared.parts.logins.finish(callback, None).await.map_err(|error| finish_problem(visit.w, &error))
+        }
         Err(error) => Err((StatusCode::BAD_REQUEST, true, callback_problem(visit.w, error))),
     };
     match outcome {
@@ -341,9 +340,7 @@ type Said = (StatusCode, bool, Notice);
 fn finish_problem(w: &Words, error: &FinishError) -> Said {
     let message = error.to_string();
     match error {
-        FinishError::InvalidState => {
-            (StatusCode::BAD_REQUEST, true, Notice::bad(&message, "", w.invalid_state_next))
-        }
+        FinishError::InvalidState => (StatusCode::BAD_REQUEST, true, Notice::bad(&message, "", w.invalid_state_next)),
         FinishError::Refused { detail } => {
             (StatusCode::BAD_REQUEST, false, Notice::bad(&message, detail.clone(), w.refused_next))
         }
@@ -351,7 +348,6 @@ fn finish_problem(w: &Words, error: &FinishError) -> Said {
             (StatusCode::BAD_GATEWAY, false, Notice::bad(&message, detail.clone(), w.exchange_next))
         }
         FinishError::Save { detail } => {
-            ::log::error!(target: LOG, "Failed to save token: {detail}");
             (StatusCode::INTERNAL_SERVER_ERROR, false, Notice::bad(&message, detail.clone(), w.save_next))
         }
     }
@@ -360,10 +356,9 @@ fn finish_problem(w: &Words, error: &FinishError) -> Said {
 fn callback_problem(w: &Words, error: CallbackError) -> Notice {
     let next = match error {
         CallbackError::Missing => w.missing_next,
-        CallbackError::Ambiguous
-        | CallbackError::TooLong
-        | CallbackError::Malformed
-        | CallbackError::InFragment => w.malformed_next,
+        CallbackError::Ambiguous | CallbackError::TooLong | CallbackError::Malformed | CallbackError::InFragment => {
+            w.malformed_next
+        }
     };
     Notice::bad(&error.to_string(), "", next)
 }
@@ -393,7 +388,10 @@ mod tests {
         assert!(back("http://127.0.0.1:9090/oauth/callback", &[(origin.clone(), "http://127.0.0.1:9090")]));
         assert!(back("https://edge.test/dashboard/oauth/callback", &[(origin.clone(), "https://edge.test")]));
         assert!(back("http://127.0.0.1:9090/oauth/callback", &[(host.clone(), "127.0.0.1:9090")]));
-        assert!(!back("http://127.0.0.1:9090/oauth/callback", &[(origin, "https://edge.test"), (host.clone(), "127.0.0.1:9090")]));
+        assert!(!back(
+            "http://127.0.0.1:9090/oauth/callback",
+            &[(origin, "https://edge.test"), (host.clone(), "127.0.0.1:9090")]
+        ));
         assert!(!back("http://127.0.0.1:9090/oauth/callback", &[(host, "localhost:9090")]));
         assert!(!back("nonsense", &[]));
     }

@@ -320,6 +320,7 @@ words! {
     changed_restart: "wait for a restart", "待重启生效";
     effective: "Effective configuration", "生效配置";
     effective_help: "Every value in force, defaults filled in, secrets masked, and where it was written.", "所有生效的值（含默认值，密文已遮盖）及其来源。";
+    effective_not: "The files say something else than what is in force: the last edit was rejected, or is being read right now.", "文件内容与当前生效的配置不一致：最近的修改被拒绝，或正在读取。";
     filter_keys: "key, value or file", "键、值或文件";
     key: "Key", "键";
     origin: "Origin", "来源";
@@ -435,19 +436,14 @@ mod tests {
 
     #[test]
     fn the_words_of_the_interface_are_kept() {
-        assert_eq!([EN.add_account, EN.login, EN.manual_callback, EN.submit], [
-            "Add Account",
-            "Login",
-            "Manual Callback",
-            "Submit"
-        ]);
-        assert_eq!([EN.valid, EN.expiring, EN.expired, EN.resting, EN.needs_login], [
-            "valid",
-            "expiring",
-            "expired",
-            "resting",
-            "needs_login"
-        ]);
+        assert_eq!(
+            [EN.add_account, EN.login, EN.manual_callback, EN.submit],
+            ["Add Account", "Login", "Manual Callback", "Submit"]
+        );
+        assert_eq!(
+            [EN.valid, EN.expiring, EN.expired, EN.resting, EN.needs_login],
+            ["valid", "expiring", "expired", "resting", "needs_login"]
+        );
         assert_eq!([ZH.add_account, ZH.login, ZH.manual_callback, ZH.submit], ["添加账户", "登录", "手动回调", "提交"]);
     }
 
@@ -456,7 +452,10 @@ mod tests {
         for (name, english, chinese) in ALL {
             assert!(!english.is_empty() && !chinese.is_empty(), "{name}");
             assert_eq!(english.matches("{}").count(), chinese.matches("{}").count(), "{name}");
-            assert!(!english.contains(['<', '>', '&']) && !chinese.contains(['<', '>', '&']), "{name} is text, not HTML");
+            assert!(
+                !english.contains(['<', '>', '&']) && !chinese.contains(['<', '>', '&']),
+                "{name} is text, not HTML"
+            );
         }
     }
 
