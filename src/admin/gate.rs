@@ -20,7 +20,7 @@ use super::caller::{Caller, How, Who};
 use super::login::{self, Shown};
 use super::origin::{Names, check_host, check_origin};
 use super::session;
-use super::{LOG, Shared, audit, entry, form};
+use super::{LOG, Shared, Wire, audit, entry, form};
 
 /// The longest that a request may take, its body included: a provider may take 35 seconds.
 pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(45);
@@ -119,7 +119,7 @@ fn admit(shared: &Shared, request: &Request) -> Result<(IpAddr, Needs), Problem>
         return Err(not_allowed());
     }
     let public = table.admin.public_url.as_ref().map(|url| &url.value);
-    let names = Names { own: shared.address, tls: shared.tls, further: &table.admin.hosts, public };
+    let names = Names { own: shared.address, tls: shared.wire == Wire::Tls, further: &table.admin.hosts, public };
     check_host(request.headers(), &names)?;
     if !request.method().is_safe() {
         check_origin(request.method(), request.headers(), &names)?;

@@ -12,7 +12,6 @@ use std::sync::Arc;
 
 use askama::Template;
 use axum::Extension;
-use axum::body::Bytes;
 use axum::extract::{RawQuery, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -23,7 +22,7 @@ use super::Shared;
 use super::answer::{page, see_other, typed};
 use super::audit::Note;
 use super::caller::Caller;
-use super::form::Fields;
+use super::form::{Fields, Sent};
 use super::tokens::{self, NotFinished};
 
 /// Sends the form at once.
@@ -63,7 +62,7 @@ pub async fn finish(
     State(shared): State<Arc<Shared>>,
     Extension(caller): Extension<Caller>,
     headers: HeaderMap,
-    body: Bytes,
+    Sent(body): Sent,
 ) -> Response {
     let fields = Fields::parse(&body);
     match tokens::landed(&shared, fields.one("query").unwrap_or_default(), &caller.session()).await {

@@ -6,7 +6,6 @@
 use std::sync::Arc;
 
 use axum::Extension;
-use axum::body::Bytes;
 use axum::extract::{Path, RawQuery, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -23,7 +22,7 @@ use super::Shared;
 use super::answer::{Problem, document};
 use super::audit::Note;
 use super::caller::Caller;
-use super::form::Fields;
+use super::form::{Fields, Sent};
 use super::status::time;
 
 /// After a successful login.
@@ -110,7 +109,7 @@ pub enum AskedFlow {
 }
 
 /// Begins a login.
-pub async fn begin(State(shared): State<Arc<Shared>>, Extension(caller): Extension<Caller>, body: Bytes) -> Response {
+pub async fn begin(State(shared): State<Arc<Shared>>, Extension(caller): Extension<Caller>, Sent(body): Sent) -> Response {
     let asked: AskedLogin = match serde_json::from_slice(&body) {
         Ok(asked) => asked,
         Err(error) => return bad_body(&format!("a login is {{\"provider\":\"…\"}}: {error}")).into_response(),
@@ -221,7 +220,7 @@ struct AskedCallback {
 }
 
 /// Ends a login with the address at which somebody's browser ended.
-pub async fn callback(State(shared): State<Arc<Shared>>, body: Bytes) -> Response {
+pub async fn callback(State(shared): State<Arc<Shared>>, Sent(body): Sent) -> Response {
     // What cannot be read has no code; the parser's message could quote one.
     let asked: AskedCallback = serde_json::from_slice(&body).unwrap_or_default();
     match pasted(&shared, &asked.callback_url).await {
@@ -315,7 +314,7 @@ pub async fn removed(shared: &Shared, id: &str) -> Result<(), Problem> {
 }
 
 /// `POST /api/v1/tokens/import[?provider=NAME]`
-pub async fn import(State(shared): State<Arc<Shared>>, RawQuery(query): RawQuery, body: Bytes) -> Response {
+pub async fn import(State(shared): State<Arc<Shared>>, RawQuery(query): RawQuery, Sent(body): Sent) -> Response {
     let fields = Fields::parse(query.unwrap_or_default().as_bytes());
     match imported(&shared, &body, fields.one("provider")).await {
         Ok(tokens) => {
