@@ -144,7 +144,12 @@ impl Counted {
     /// The time to the first byte that this part of the requests (0.0 to 1.0) did not exceed; `None`: nobody answered.
     pub fn first_byte(&self, part: f64) -> Option<Duration> {
         let all: u64 = self.first_bytes.iter().sum();
-        #[allow(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a rank")]
+        #[allow(
+            clippy::cast_precision_loss,
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "a rank"
+        )]
         let rank = ((all as f64 * part).ceil() as u64).clamp(1, all.max(1));
         let mut seen = 0;
         self.first_bytes.iter().enumerate().find_map(|(index, count)| {

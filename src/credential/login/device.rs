@@ -41,9 +41,8 @@ impl Devices {
     /// One has begun.
     pub fn begin(&self, id: &str, now: Moment) {
         let mut devices = self.0.lock();
-        let is_of_interest = |device: &Device| {
-            matches!(device.state, DeviceState::Pending) || now.since(device.at) < LIFETIME
-        };
+        let is_of_interest =
+            |device: &Device| matches!(device.state, DeviceState::Pending) || now.since(device.at) < LIFETIME;
         devices.retain(|_, device| is_of_interest(device));
         devices.insert(id.to_owned(), Device { state: DeviceState::Pending, at: now });
     }

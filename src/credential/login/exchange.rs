@@ -6,14 +6,15 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::Response;
 
-use super::super::provider::{Answer, Call, DeviceCode, Grant, Granted, LARGEST, Provider, Registration, masked, printable};
+use super::super::provider::{
+    Answer, Call, DeviceCode, Grant, Granted, LARGEST, Provider, Registration, masked, printable,
+};
 use crate::clock;
 use crate::outbound::{Client, Limits};
 use crate::secret::Secret;
 
 /// Of one call.
-const LIMITS: Limits =
-    Limits { connect: Duration::from_secs(5), total: Duration::from_secs(30), body: LARGEST };
+const LIMITS: Limits = Limits { connect: Duration::from_secs(5), total: Duration::from_secs(30), body: LARGEST };
 
 /// Registers a client, where the provider wants one.
 pub async fn register(provider: &Provider, redirect_uri: &str) -> Result<Option<Registration>, String> {

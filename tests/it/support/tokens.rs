@@ -55,7 +55,8 @@ pub fn rfc3339(seconds: u64) -> String {
 impl Edge {
     /// `POST` to the API with that body: the status and what it says.
     pub fn post(&self, path: &str, body: &Value) -> (u16, Value) {
-        let request = self.admin_request("POST", path).header("content-type", "application/json").body(body.to_string());
+        let request =
+            self.admin_request("POST", path).header("content-type", "application/json").body(body.to_string());
         let response = self.admin_call(&request);
         let json = if response.body.is_empty() { Value::Null } else { response.json() };
         (response.status, json)
