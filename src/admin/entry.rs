@@ -8,7 +8,6 @@
 use std::sync::Arc;
 
 use axum::Extension;
-use axum::body::Bytes;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -21,7 +20,7 @@ use crate::secret::Secret;
 use super::answer::{Problem, document, see_other};
 use super::audit::Note;
 use super::caller::{Caller, Held, How, Who};
-use super::form::{Fields, is_form, wants_page};
+use super::form::{Fields, Sent, is_form, wants_page};
 use super::gate::Peer;
 use super::session::{self, Entrant, LIFETIME, Listed, Mark};
 use super::status::time;
@@ -65,7 +64,7 @@ pub async fn log_in(
     State(shared): State<Arc<Shared>>,
     Extension(Peer(peer)): Extension<Peer>,
     headers: HeaderMap,
-    body: Bytes,
+    Sent(body): Sent,
 ) -> Response {
     if is_form(&headers) {
         let asked = Asked::of_form(&body);

@@ -12,6 +12,7 @@ mod spool;
 pub mod systemd;
 mod text;
 pub mod timestamp;
+pub mod token;
 pub mod totals;
 
 use std::io;

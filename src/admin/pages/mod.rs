@@ -17,7 +17,6 @@ mod explain;
 mod log;
 mod moment;
 mod overview;
-mod place;
 mod routes;
 mod sessions;
 mod sign_in;
@@ -44,7 +43,7 @@ use super::answer::{Problem, document, page};
 use super::caller::Caller;
 
 pub use account::Underway;
-pub use sign_in::{Refusal, sign_in};
+pub use log::places;
 
 use moment::Moment;
 use words::Words;
@@ -55,6 +54,7 @@ pub fn router() -> Router<Arc<Shared>> {
         .route("/dashboard", get(overview::page))
         .route("/dashboard/", get(overview::page))
         .route("/dashboard/live.json", get(overview::live))
+        .route("/dashboard/login", get(sign_in::page))
         .route("/dashboard/assets/{name}", get(assets::serve))
         .route("/dashboard/tokens", get(tokens::page))
         .route("/dashboard/tokens/live.json", get(tokens::live))
@@ -74,6 +74,7 @@ pub fn router() -> Router<Arc<Shared>> {
         .route("/dashboard/log/stream", get(log::stream))
         .route("/dashboard/sessions", get(sessions::page))
         .route("/dashboard/sessions/{handle}/revoke", post(sessions::revoke))
+        .route("/dashboard/{*rest}", get(not_found))
         .layer(from_fn(remember_language))
 }
 
@@ -250,7 +251,7 @@ fn notice(visit: &Visit, status: StatusCode, notice: Notice, href: &'static str,
 }
 
 /// There is no such page.
-pub async fn not_found(visit: Visit) -> Response {
+async fn not_found(visit: Visit) -> Response {
     let said = Notice::bad(visit.w.not_found, "", visit.w.not_found_next);
     notice(&visit, StatusCode::NOT_FOUND, said, "/dashboard", visit.w.overview)
 }
@@ -258,7 +259,11 @@ pub async fn not_found(visit: Visit) -> Response {
 /// A filled template as an answer.
 fn html(status: StatusCode, template: &impl Template) -> Response {
     match template.render() {
-        Ok(text) => page(status, text),
+        Ok(text) => {
+            let mut response = page(text);
+            *response.status_mut() = status;
+            response
+        }
         Err(error) => {
             ::log::error!(target: super::LOG, "a page could not be made: {error}");
             let message = "the page could not be made; the log says more";
@@ -276,15 +281,6 @@ fn part(template: &impl Template) -> String {
 fn parts(pairs: Vec<(&str, String)>) -> Response {
     let map: Map<String, Value> = pairs.into_iter().map(|(name, text)| (format!("part-{name}"), text.into())).collect();
     document(StatusCode::OK, &map)
-}
-
-/// To a page, after a form.
-fn see(address: &str) -> Response {
-    let mut response = StatusCode::SEE_OTHER.into_response();
-    if let Ok(address) = HeaderValue::try_from(address) {
-        response.headers_mut().insert(header::LOCATION, address);
-    }
-    response
 }
 
 /// Makes a page on another thread: large tables must not hold up health.

@@ -18,7 +18,7 @@ use crate::table::{Endpoint, Table, Upstream};
 use super::super::samples::Slot;
 use super::super::{ListenerAddress, Shared};
 use super::chart::{self, Chart, Line, Series};
-use super::moment::{self, Moment, amount, count, latency, span};
+use super::moment::{Moment, amount, count, latency, span};
 use super::words::{Words, fill};
 use super::{Frame, Visit, aside, html, part, parts, tokens};
 
@@ -432,6 +432,5 @@ mod tests {
         let word = |left: u64, broken| standing(&EN, 100 * day + left, 100 * day, broken).1;
         assert_eq!((word(90 * day, false), word(13 * day, false)), ("good", "ends soon"));
         assert_eq!((word(90 * day, true), word(0, true)), ("new files broken", "ended"));
-        assert_eq!(moment::count(1), "1");
     }
 }

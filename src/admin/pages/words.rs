@@ -56,7 +56,11 @@ words! {
     // Signing in
     sign_in: "Sign in", "登录";
     sign_in_failed: "That did not work.", "登录失败。";
-    signed_out: "You are signed out.", "您已退出登录。";
+    wrong_token: "This is not the admin token.", "管理令牌不正确。";
+    wrong_password: "User and password do not belong together.", "用户名或密码不正确。";
+    too_many_attempts: "Too many wrong attempts from this address. Wait a minute.", "该地址尝试次数过多，请等待一分钟。";
+    authentication_busy: "Too many passwords wait to be verified. Try again in a moment.", "待验证的密码过多，请稍后重试。";
+    sign_in_again: "Please sign in again.", "请重新登录。";
     with_token: "With the admin token", "使用管理令牌";
     admin_token: "Admin token", "管理令牌";
     token_where: "It is the one line in this file, on the machine that runs Countersign:", "令牌是运行 Countersign 的机器上这个文件中的唯一一行：";
