@@ -65,8 +65,7 @@ impl Journal {
     pub fn begin(folder: &Folder, id: &TokenId, intent: &Intent) -> Result<Self, Failed> {
         let is_new = folder.stat(id.as_str())?.is_none();
         let file = folder.write(id.as_str())?;
-        file::check(&folder.path_of(id.as_str()), &fstat(&file).map_err(io::Error::from)?, LENGTH)
-            .map_err(|fault| io::Error::new(io::ErrorKind::InvalidData, fault.message))?;
+        check(folder, id, &file)?;
         let disk = folder.disk.clone();
         disk.reserve(&file, LENGTH as u64)?;
         let nonce = RequestId::fresh().to_string();
@@ -107,9 +106,16 @@ impl Journal {
 /// Ends a journal, if there is one; nothing of what it said stays.
 pub fn clear(folder: &Folder, id: &TokenId) -> io::Result<()> {
     let Some(file) = folder.change(id.as_str())? else { return Ok(()) };
+    check(folder, id, &file)?;
     let length = usize::try_from(file.metadata()?.len()).unwrap_or(LENGTH).min(LENGTH);
     folder.disk.write_at(&file, &vec![0; length], 0)?;
     folder.disk.sync(&file)
+}
+
+/// What is written must be ours alone.
+fn check(folder: &Folder, id: &TokenId, file: &File) -> io::Result<()> {
+    let outcome = file::check(&folder.path_of(id.as_str()), &fstat(file)?, LENGTH);
+    outcome.map_err(|fault| io::Error::new(io::ErrorKind::InvalidData, fault.message))
 }
 
 /// Reads a journal's bytes. `None`: nothing was about to be asked.

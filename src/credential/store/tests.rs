@@ -1,6 +1,10 @@
 //! The whole contract, on real files.
 
+mod adoption;
+mod disk;
+mod processes;
 mod refresh;
+mod states;
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt as _;
