@@ -47,6 +47,13 @@ impl Place {
         Self { directory: tempfile::tempdir().unwrap() }
     }
 
+    /// In memory, where that is possible: where syncing is not what is tested, a disk would only take its time.
+    pub fn quick() -> Self {
+        let memory = Path::new("/dev/shm");
+        let directory = if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir() };
+        Self { directory: directory.unwrap() }
+    }
+
     pub fn path(&self) -> PathBuf {
         self.directory.path().join("tokens")
     }

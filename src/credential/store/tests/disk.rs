@@ -5,13 +5,6 @@ use rustix::io::Errno;
 
 use super::*;
 
-/// Much of a disk's time is not needed here: these disks fail by themselves.
-fn quick() -> Place {
-    let memory = Path::new("/dev/shm");
-    let directory = if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir() };
-    Place { directory: directory.unwrap() }
-}
-
 /// What a refresh had come to.
 #[derive(Debug, Default)]
 struct Progress {
@@ -93,7 +86,7 @@ fn no_step_that_fails_loses_anything() {
         for for_good in [false, true] {
             let mut step = 0;
             loop {
-                let (place, disk, first) = (quick(), Disk::default(), record());
+                let (place, disk, first) = (Place::quick(), Disk::default(), record());
                 let store = Store::open_on(&place.options(None), disk.clone()).unwrap();
                 disk.trip.fail(step, errno, for_good);
                 let progress = go(&store, &first);
@@ -115,7 +108,7 @@ fn no_step_that_fails_loses_anything() {
 fn no_byte_at_which_the_disk_is_full_loses_anything() {
     let mut room = 0;
     loop {
-        let (place, disk, first) = (quick(), Disk::default(), record());
+        let (place, disk, first) = (Place::quick(), Disk::default(), record());
         let store = Store::open_on(&place.options(None), disk.clone()).unwrap();
         disk.trip.full_after(room);
         let progress = go(&store, &first);
@@ -134,7 +127,7 @@ fn no_byte_at_which_the_disk_is_full_loses_anything() {
 
 #[test]
 fn without_room_nothing_is_asked_and_the_token_stays() {
-    let (place, disk, first) = (quick(), Disk::default(), record());
+    let (place, disk, first) = (Place::quick(), Disk::default(), record());
     let store = Store::open_on(&place.options(None), disk.clone()).unwrap();
     store.create(&first).unwrap();
     for step in 0..4 {
@@ -159,7 +152,7 @@ fn without_room_nothing_is_asked_and_the_token_stays() {
 
 #[test]
 fn a_failed_sync_is_never_called_durable() {
-    let (place, disk, first) = (quick(), Disk::default(), record());
+    let (place, disk, first) = (Place::quick(), Disk::default(), record());
     let store = Store::open_on(&place.options(None), disk.clone()).unwrap();
     store.create(&first).unwrap();
     let other = record();
@@ -188,7 +181,7 @@ fn a_failed_sync_is_never_called_durable() {
 #[test]
 fn a_removal_that_fails_is_done_again() {
     for step in 0..12 {
-        let (place, disk, first) = (quick(), Disk::default(), record());
+        let (place, disk, first) = (Place::quick(), Disk::default(), record());
         let store = Store::open_on(&place.options(None), disk.clone()).unwrap();
         store.create(&first).unwrap();
         disk.trip.fail(step, Errno::IO, false);
