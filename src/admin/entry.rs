@@ -8,21 +8,21 @@
 use std::sync::Arc;
 
 use axum::Extension;
-use axum::body::Bytes;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
+use crate::clock::Moment;
 use crate::secret::Secret;
 
 use super::answer::{Problem, document, see_other};
 use super::audit::Note;
 use super::caller::{Caller, Held, How, Who};
-use super::form::{Fields, is_form, wants_page};
+use super::form::{Fields, Sent, is_form, wants_page};
 use super::gate::Peer;
-use super::session::{self, Entrant, LIFETIME, Listed, Mark, Moment};
+use super::session::{self, Entrant, LIFETIME, Listed, Mark};
 use super::status::time;
 use super::{LOG, Shared, login};
 
@@ -64,7 +64,7 @@ pub async fn log_in(
     State(shared): State<Arc<Shared>>,
     Extension(Peer(peer)): Extension<Peer>,
     headers: HeaderMap,
-    body: Bytes,
+    Sent(body): Sent,
 ) -> Response {
     if is_form(&headers) {
         let asked = Asked::of_form(&body);

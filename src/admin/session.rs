@@ -10,14 +10,14 @@
 
 use std::collections::HashMap;
 use std::net::IpAddr;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use axum::http::{HeaderMap, HeaderValue, header};
 use parking_lot::Mutex;
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
-use crate::clock::{self, UnixMillis};
+use crate::clock::{Moment, UnixMillis};
 use crate::secret::Secret;
 
 use super::caller::{Held, Who};
@@ -40,28 +40,6 @@ const RANDOM_BYTES: usize = 32;
 
 /// Of `user-agent`, for people who look at their sessions.
 const AGENT: usize = 120;
-
-/// A moment on both clocks: the one that only runs while the machine does, and the one that people set.
-#[derive(Clone, Copy, Debug)]
-pub struct Moment {
-    /// Never goes back.
-    pub monotonic: Instant,
-    /// Goes on while the machine sleeps.
-    pub wall: UnixMillis,
-}
-
-impl Moment {
-    /// This one.
-    pub fn now() -> Self {
-        Self { monotonic: Instant::now(), wall: clock::unix_millis() }
-    }
-
-    /// The longer of what the two clocks say.
-    fn since(self, earlier: Self) -> Duration {
-        let by_wall = Duration::from_millis(self.wall.saturating_sub(earlier.wall));
-        by_wall.max(self.monotonic.saturating_duration_since(earlier.monotonic))
-    }
-}
 
 /// What a user's line in `admin.users_file` looked like at the log-in.
 pub type Mark = [u8; 32];

@@ -20,6 +20,7 @@ use log::{Level, LevelFilter, Log, Metadata, Record};
 use parking_lot::Mutex;
 
 use super::destination::{Destination, Place};
+use super::recent::{Recent, Source};
 use super::spool::{Limits, Spool};
 use super::{text, timestamp};
 
@@ -129,6 +130,11 @@ impl ProcessLog {
     pub fn set_level(&self, level: LevelFilter) {
         self.inner.settings.lock().level = level;
         log::set_max_level(level);
+    }
+
+    /// From now on, shows there what is written, too.
+    pub fn show(&self, recent: Arc<Recent>) {
+        self.inner.spool.show(Source::Process, recent);
     }
 
     /// Opens the file by its name again, after a rotation has moved it.

@@ -7,10 +7,13 @@ pub mod event;
 pub mod live;
 pub mod log;
 pub mod metrics;
+pub mod recent;
 mod spool;
 pub mod systemd;
 mod text;
 pub mod timestamp;
+pub mod token;
+pub mod totals;
 
 use std::io;
 use std::sync::Arc;
@@ -31,8 +34,12 @@ pub struct Observer {
     pub metrics: metrics::Metrics,
     /// Gauges that code moves directly: in flight, streams, connections, draining.
     pub live: Arc<live::Live>,
+    /// All requests, whatever their route.
+    pub totals: totals::Totals,
     /// One line a request.
     pub access: access_log::AccessLog,
+    /// The last lines of both logs.
+    pub recent: Arc<recent::Recent>,
     /// The process's log, when this proxy may configure it.
     process_log: Option<log::ProcessLog>,
 }
@@ -54,10 +61,14 @@ impl Observer {
     pub fn new(settings: &Settings, process_log: Option<log::ProcessLog>) -> io::Result<Self> {
         let live = Arc::new(live::Live::default());
         let access = access_log::AccessLog::start(&settings.access, &live)?;
+        let recent = Arc::<recent::Recent>::default();
+        access.show(Arc::clone(&recent));
         if let Some(process_log) = &process_log {
+            process_log.show(Arc::clone(&recent));
             process_log.configure(&settings.log)?;
         }
-        Ok(Self { metrics: metrics::Metrics::new(Arc::clone(&live)), live, access, process_log })
+        let metrics = metrics::Metrics::new(Arc::clone(&live));
+        Ok(Self { metrics, live, totals: totals::Totals::default(), access, recent, process_log })
     }
 
     /// One that logs no requests and leaves the process log alone.
@@ -72,6 +83,7 @@ impl Observer {
     /// A request ended: metrics, access log, and, if it failed, one line in the process log.
     pub fn request_end(&self, series: &RouteSeries, event: &RequestEnd<'_>) {
         self.metrics.request(series, event);
+        self.totals.record(event);
         self.access.write(event);
         if let Some(level) = failure_level(event) {
             log_failure(level, event);
@@ -211,6 +223,9 @@ pub(crate) mod tests {
         let observer = Observer::new(&Settings { access, ..Settings::default() }, None).unwrap();
         observer.request_end(observer.metrics.unmatched(), &event());
         assert!(observer.metrics.render().contains("countersign_http_requests_total{code=\"200\""));
+        assert_eq!(observer.totals.read().fine, 1);
+        assert!(observer.access.flush(Duration::from_secs(10)));
+        assert!(observer.recent.after(0)[0].text.contains("/a0/x"));
         drop(observer);
         assert_eq!(std::fs::read_to_string(path).unwrap().lines().count(), 1);
     }

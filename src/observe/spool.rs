@@ -12,9 +12,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use arc_swap::ArcSwapOption;
 use parking_lot::{Condvar, Mutex};
 
 use super::destination::Destination;
+use super::recent::{Recent, Source};
 
 /// How long a failed write rests before it is tried again.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
@@ -54,6 +56,8 @@ struct Shared {
     done: Condvar,
     dropped: Arc<AtomicU64>,
     limits: Limits,
+    /// Who else is shown what is written.
+    shown: ArcSwapOption<(Source, Arc<Recent>)>,
 }
 
 #[derive(Debug, Default)]
@@ -91,8 +95,8 @@ impl Spool {
     /// # Errors
     /// The thread cannot be started.
     pub fn start(name: &str, destination: Destination, limits: Limits, dropped: Arc<AtomicU64>) -> io::Result<Self> {
-        let shared =
-            Arc::new(Shared { state: Mutex::default(), work: Condvar::new(), done: Condvar::new(), dropped, limits });
+        let (state, work, done, shown) = (Mutex::default(), Condvar::new(), Condvar::new(), ArcSwapOption::empty());
+        let shared = Arc::new(Shared { state, work, done, dropped, limits, shown });
         let writer = Writer { shared: Arc::clone(&shared), destination, batch: Vec::new(), failing: false };
         std::thread::Builder::new().name(name.to_owned()).spawn(move || writer.run())?;
         Ok(Self { shared })
@@ -120,6 +124,11 @@ impl Spool {
     /// From now on, write there.
     pub fn replace(&self, destination: Destination) {
         self.command(|state| state.switch = Some(Switch { at: state.pending.len(), to: Some(destination) }));
+    }
+
+    /// From now on, show there what is written, too.
+    pub fn show(&self, source: Source, recent: Arc<Recent>) {
+        self.shared.shown.store(Some(Arc::new((source, recent))));
     }
 
     /// Open the file by its name again.
@@ -183,6 +192,7 @@ impl Writer {
     fn run(mut self) {
         loop {
             let (switch, stopping) = self.take();
+            self.show();
             let before = switch.as_ref().map_or(self.batch.len(), |switch| switch.at);
             self.write(0, before, stopping);
             if let Some(switch) = switch {
@@ -215,6 +225,13 @@ impl Writer {
         state.pressed = false;
         std::mem::swap(&mut state.pending, &mut self.batch);
         (state.switch.take(), state.stopping)
+    }
+
+    /// Before it is written: whoever looks at a log sees most while its disk takes nothing.
+    fn show(&self) {
+        if let Some((source, recent)) = self.shared.shown.load().as_deref() {
+            recent.take(*source, &self.batch);
+        }
     }
 
     fn obey(&mut self, switch: Switch) {

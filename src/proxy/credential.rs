@@ -11,9 +11,8 @@
 
 use std::borrow::Cow;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
 
-use http::{HeaderMap, HeaderValue, StatusCode, header};
+use http::{HeaderMap, StatusCode, header};
 use pingora_core::{Error, ErrorType};
 use pingora_http::ResponseHeader;
 use pingora_proxy::Session;
@@ -22,9 +21,11 @@ use super::attempt;
 use super::context::Context;
 use super::engine::Shared;
 use super::failure::Failure;
+use crate::clock;
 use crate::credential::record::TokenId;
 use crate::credential::vault::{Lease, Report, Spec, Unavailable};
 use crate::observe::event::End;
+use crate::outbound;
 use crate::table::credential::{Destination, Source, Withheld};
 use crate::table::{Admitted, Endpoint, Refusal};
 
@@ -63,11 +64,15 @@ impl Carried {
 
     /// The token of the attempt under way was turned down.
     fn turned_down(&mut self) {
-        let Some(lease) = &self.lease else { return };
-        let tried = |(id, generation): &(TokenId, u64)| *id == lease.id && *generation == lease.generation;
-        if !self.tried.iter().any(tried) {
-            self.tried.push((lease.id.clone(), lease.generation));
+        if let Some(lease) = &self.lease {
+            note(&mut self.tried, &lease.id, lease.generation);
         }
+    }
+}
+
+fn note(tried: &mut Vec<(TokenId, u64)>, id: &TokenId, generation: u64) {
+    if !tried.iter().any(|(known, earlier)| known == id && *earlier == generation) {
+        tried.push((id.clone(), generation));
     }
 }
 
@@ -152,33 +157,22 @@ fn report_of(status: StatusCode, headers: &HeaderMap) -> Option<Report> {
     match status {
         StatusCode::UNAUTHORIZED => Some(Report::Rejected),
         StatusCode::TOO_MANY_REQUESTS => {
-            let retry_after = headers.get(header::RETRY_AFTER).and_then(|value| until(value, SystemTime::now()));
+            let retry_after = outbound::retry_after(headers, clock::unix_millis());
             Some(Report::Limited { retry_after })
         }
         _ => None,
     }
 }
 
-/// RFC 9110 §10.2.3: seconds, or a date, which may have passed.
-fn until(value: &HeaderValue, now: SystemTime) -> Option<Duration> {
-    let text = value.to_str().ok()?.trim();
-    if text.bytes().all(|byte| byte.is_ascii_digit()) {
-        return text.parse().ok().map(Duration::from_secs);
-    }
-    let date = httpdate::parse_http_date(text).ok()?;
-    Some(date.duration_since(now).unwrap_or_default())
-}
-
 #[cfg(test)]
 mod tests {
-    use std::time::{Duration, SystemTime};
+    use std::time::Duration;
 
     use http::{HeaderMap, HeaderValue, StatusCode};
 
-    use super::{Carried, report_of, until};
+    use super::{Carried, note, report_of};
     use crate::credential::record::TokenId;
-    use crate::credential::vault::{Lease, Report};
-    use crate::secret::Secret;
+    use crate::credential::vault::Report;
 
     #[test]
     fn only_401_and_429_say_something_of_a_token() {
@@ -198,41 +192,14 @@ mod tests {
     }
 
     #[test]
-    fn a_rest_is_said_in_seconds_or_as_a_date() {
-        // Sun, 06 Nov 1994 08:49:37 GMT
-        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(784_111_777);
-        for (text, seconds) in [
-            ("0", Some(0)),
-            ("120", Some(120)),
-            (" 120 ", Some(120)),
-            ("Sun, 06 Nov 1994 08:49:47 GMT", Some(10)),
-            ("Sun, 06 Nov 1994 08:49:27 GMT", Some(0)),
-            ("Sunday, 06-Nov-94 08:49:47 GMT", Some(10)),
-            ("", None),
-            ("-1", None),
-            ("+5", None),
-            ("1.5", None),
-            ("soon", None),
-            ("99999999999999999999999", None),
-        ] {
-            let value = HeaderValue::from_str(text).unwrap();
-            assert_eq!(until(&value, now), seconds.map(Duration::from_secs), "{text:?}");
-        }
-        assert_eq!(until(&HeaderValue::from_bytes(b"\xff1").unwrap(), now), None);
-    }
-
-    #[test]
     fn a_token_is_turned_down_once_in_each_generation() {
-        let lease =
-            |id: &str, generation| Some(Lease { id: TokenId::parse(id).unwrap(), generation, token: Secret::new("t") });
-        let mut carried = Carried::default();
-        assert_eq!(carried.token(), "");
-        carried.turned_down();
-        assert!(carried.tried.is_empty());
-        for (id, generation, tried) in [("a", 1, 1), ("a", 1, 1), ("a", 2, 2), ("b", 1, 3)] {
-            carried.lease = lease(id, generation);
-            carried.turned_down();
-            assert_eq!((carried.token(), carried.tried.len()), (id, tried));
+        let mut tried = Vec::new();
+        for (id, generation, count) in [("a", 1, 1), ("a", 1, 1), ("a", 2, 2), ("b", 1, 3), ("a", 1, 3)] {
+            note(&mut tried, &TokenId::parse(id).unwrap(), generation);
+            assert_eq!(tried.len(), count, "{id} {generation}");
         }
+        let mut carried = Carried::default();
+        carried.turned_down();
+        assert_eq!((carried.token(), carried.tried.len()), ("", 0), "who has no token loses none");
     }
 }

@@ -237,7 +237,7 @@ impl<'a> Bounds<'a> {
         }
         if self.private && !upstream_guard::plain_http_allowed(address, self.internal) {
             let detail =
-                format!("{address} is outside of server.internal_networks; use https for what carries an identity");
+                format!("{address} is outside of server.internal_networks; use https for an identity or a credential");
             return Err(NoPeer { code: "upstream_not_private", detail });
         }
         Ok(())

@@ -122,6 +122,7 @@ struct Running {
     _acme: Option<acme::Running>,
     _follower: Follower,
     workers: Arc<Workers>,
+    vault: Arc<Vault>,
     observer: Arc<Observer>,
     _pid: Option<PidFile>,
 }
@@ -148,7 +149,8 @@ fn start(source: &Source, reloader: &Arc<Reloader>, table: &Table) -> Result<Run
         log::warn!("{note}");
     }
     let bound = proxy::bind(&table.listeners)?;
-    let admin = if source.has_admin() { Some(admin::bind(table.admin.address.value)?) } else { None };
+    let wire = if table.admin.tls.is_some() { admin::Wire::Tls } else { admin::Wire::Clear };
+    let admin = if source.has_admin() { Some(admin::bind(table.admin.address.value, wire)?) } else { None };
     let token = admin.as_ref().map(|_| token(source, table)).transpose()?;
     let pid = writable(source, table)?;
     reloader.observe(Arc::clone(&observer));
@@ -171,9 +173,10 @@ fn start(source: &Source, reloader: &Arc<Reloader>, table: &Table) -> Result<Run
             let (reloader, observer) = (Arc::clone(reloader), Arc::clone(&observer));
             let acme = acme.as_ref().map(acme::Prepared::status);
             let logins = logins(source, table, &vault, admin_address).map_err(StartError::System)?;
+            let vault = Arc::clone(&vault);
             let parts =
                 Parts { reloader, observer, token, verifier, listeners: addresses, started_at, acme, vault, logins };
-            Some(admin::start(listener, parts).map_err(StartError::System)?)
+            Some(admin::start(listener, wire, parts).map_err(StartError::System)?)
         }
         None => None,
     };
@@ -183,7 +186,17 @@ fn start(source: &Source, reloader: &Arc<Reloader>, table: &Table) -> Result<Run
     };
     let acme = acme.map(acme::Prepared::start).transpose().map_err(StartError::System)?;
     let follower = follower(reloader).map_err(StartError::System)?;
-    Ok(Running { listening, admin, _watch: watch, _acme: acme, _follower: follower, workers, observer, _pid: pid })
+    Ok(Running {
+        listening,
+        admin,
+        _watch: watch,
+        _acme: acme,
+        _follower: follower,
+        workers,
+        vault,
+        observer,
+        _pid: pid,
+    })
 }
 
 /// Certificates that were obtained are served before anything listens. A quick start, which writes nowhere, obtains none.
@@ -330,14 +343,19 @@ async fn follow(signals: &mut Signals, reloader: &Arc<Reloader>, observer: &Arc<
 }
 
 fn finish(runtime: tokio::runtime::Runtime, running: Running, mut signals: Signals, patience: Option<Duration>) {
-    let Running { listening, admin, workers, observer, .. } = running;
+    let Running { listening, admin, workers, vault, observer, .. } = running;
     observer.live.draining.store(true, Ordering::Release);
     systemd::stopping("draining");
     let in_flight = observer.live.in_flight.load(Ordering::Acquire);
     log::info!("stopping: {in_flight} request(s) in flight");
     runtime.block_on(async {
         match patience {
-            Some(patience) => stop::drain(&listening, &observer.live, &mut signals, patience).await,
+            Some(patience) => {
+                let is_patient = stop::drain(&listening, &observer.live, &mut signals, patience).await;
+                if is_patient {
+                    stop::last_calls(&vault, &mut signals).await;
+                }
+            }
             None => stop::cut(&listening, &observer.live).await,
         }
     });

@@ -6,6 +6,7 @@ use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::{Instant, timeout_at};
 
+use crate::credential::vault::Vault;
 use crate::observe::live::Live;
 use crate::proxy::Listening;
 
@@ -65,16 +66,26 @@ impl Signals {
     }
 }
 
-/// Lets requests finish for at most `patience`, then cuts what is left. Ends as soon as nothing is in flight.
-pub async fn drain(listening: &Listening, live: &Arc<Live>, signals: &mut Signals, patience: Duration) {
+/// Lets requests finish for at most `patience`, then cuts what is left. Ends as soon as nothing is in flight. Returns
+/// whether the operator wants to wait for what else there may be.
+pub async fn drain(listening: &Listening, live: &Arc<Live>, signals: &mut Signals, patience: Duration) -> bool {
     listening.stop_accepting();
     let deadline = Instant::now() + patience;
-    let idle = tokio::select! {
-        idle = timeout_at(deadline, until_idle(live)) => idle.is_ok(),
-        () = signals.impatience() => false,
+    let (idle, is_patient) = tokio::select! {
+        idle = timeout_at(deadline, until_idle(live)) => (idle.is_ok(), true),
+        () = signals.impatience() => (false, false),
     };
     if !idle {
         cut(listening, live).await;
+    }
+    is_patient
+}
+
+/// Lets refreshes of tokens that are under way end: what a provider answers to them is said once.
+pub async fn last_calls(vault: &Vault, signals: &mut Signals) {
+    tokio::select! {
+        () = vault.stop() => {}
+        () = signals.impatience() => {}
     }
 }
 

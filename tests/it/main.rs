@@ -18,8 +18,10 @@ mod admin;
 #[path = "../architecture.rs"]
 mod architecture;
 mod callers;
+mod canary;
 mod compression;
 mod cors;
+mod credentials;
 mod documents;
 mod explain;
 mod files;

@@ -77,8 +77,9 @@ pub(super) fn token(names: &Names, status: StatusCode, headers: &HeaderMap, body
     }
     let members = members(body);
     let has_token = members.as_ref().is_some_and(|members| members.contains_key(names.access_token));
-    let says_no = !status.is_server_error() && !(has_token && status.is_success());
-    if let Some(refused) = members.as_ref().filter(|_| says_no).and_then(|members| refused(members, headers)) {
+    let is_yes = has_token && status.is_success();
+    let may_refuse = !is_yes && !status.is_server_error();
+    if let Some(refused) = members.as_ref().filter(|_| may_refuse).and_then(|members| refused(members, headers)) {
         return by_code(refused, status, headers, now);
     }
     match status {

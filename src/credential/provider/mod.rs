@@ -18,6 +18,7 @@ use url::Url;
 pub use answer::LARGEST;
 use answer::Names;
 pub use call::{Body, Call};
+pub(super) use shown::is_invisible;
 pub use shown::{masked, printable};
 
 use crate::clock::UnixMillis;

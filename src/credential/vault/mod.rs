@@ -1,19 +1,54 @@
 //! The tokens in use: who lends them to requests, lets them rest, and has them refreshed, each once at a time.
 //!
 //! One vault lives as long as the process; each published table tells it which providers there are
-//! ([`Vault::configure`]). Refreshes run on a thread of the vault's own and end whatever becomes of the requests that wait for them.
+//! ([`Vault::configure`]). Refreshes run on a thread of the vault's own and end whatever becomes of the requests that wait
+//! for them.
+//!
+//! Flow: a request asks `lend`, which takes the token that its `pool` chooses; `thread` has `dispatch` begin what
+//! `schedule` says is due; `refresh` is one attempt, `outcome` what its end means, `journal` and `call` the disk and the
+//! network under it. `commands` are what people do, `watch` what other processes do, `holdings` what there is.
+//!
+//! Invariants: one attempt at a token at a time, in this process and in all (`ten_thousand_requests_are_one_call`,
+//! `two_vaults_ask_once_a_generation`); a token that works is lent, whatever refreshes come to; what another process has
+//! saved is never overwritten (`a_loser_takes_the_winners_token`).
+
+mod call;
+mod commands;
+mod dispatch;
+mod entry;
+mod holdings;
+mod journal;
+mod lend;
+mod moment;
+mod outcome;
+mod pool;
+mod refresh;
+mod schedule;
+mod status;
+mod thread;
+mod watch;
+
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use http::HeaderValue;
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+use call::{Courier, Network};
+use entry::{Entry, Lent};
+use holdings::Holdings;
+use moment::Clock;
 
 use super::import::Imported;
 use super::provider::{Granted, Provider, Registration};
 use super::record::TokenId;
-use super::store::{Fault, Options};
+use super::store::{Fault, Options, Store};
 use crate::clock::UnixMillis;
 use crate::observe::Observer;
+use crate::observe::metrics::{TokenState, TokenStates};
 use crate::secret::Secret;
 
 /// What the vault needs of the rest.
@@ -64,6 +99,7 @@ pub struct Lease {
     pub generation: u64,
     /// The access token.
     pub token: Secret,
+    lent: Lent,
 }
 
 /// There is no token for a request.
@@ -173,7 +209,11 @@ pub struct NewToken {
 
 /// The tokens in use.
 #[derive(Debug)]
-pub struct Vault {}
+pub struct Vault {
+    holdings: Arc<Holdings>,
+    /// Ends the thread.
+    _end: DropGuard,
+}
 
 impl Vault {
     /// Opens the store, takes up what a crash interrupted, and starts the thread that refreshes.
@@ -181,13 +221,35 @@ impl Vault {
     /// # Errors
     /// The directory cannot be used, or no thread can be started; the message says what to do.
     pub fn start(parts: Parts) -> Result<Arc<Self>, String> {
-        let _ = parts;
-        Ok(Arc::new(Self {}))
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().thread_name("vault").build();
+        let runtime = runtime.map_err(|error| format!("no threads for tokens: {error}"))?;
+        let handle = runtime.handle().clone();
+        let (vault, work) = Self::prepare(parts, Box::new(Network::default()), handle, Clock::start())?;
+        let thread = std::thread::Builder::new().name("vault".to_owned());
+        thread.spawn(move || runtime.block_on(work)).map_err(|error| format!("no thread for tokens: {error}"))?;
+        Ok(vault)
+    }
+
+    /// With tokens in use, and the work that has to be done for them from then on.
+    fn prepare(
+        parts: Parts,
+        courier: Box<dyn Courier>,
+        handle: tokio::runtime::Handle,
+        clock: Clock,
+    ) -> Result<(Arc<Self>, impl Future<Output = ()> + Send + use<>), String> {
+        let directory = parts.store.as_ref().map(|options| options.directory.clone());
+        let store = parts.store.as_ref().map(Store::open).transpose().map_err(|error| error.to_string())?;
+        let holdings = Arc::new(Holdings::new(store, parts.observer, courier, handle, clock));
+        holdings.load();
+        watch_metrics(&holdings);
+        let end = CancellationToken::new();
+        let work = thread::run(Arc::clone(&holdings), directory, end.clone());
+        Ok((Arc::new(Self { holdings, _end: end.drop_guard() }), work))
     }
 
     /// Takes what a table says. Tokens of providers that are gone are kept, and left alone.
     pub fn configure(&self, settings: Settings) {
-        let _ = settings;
+        self.holdings.configure(settings);
     }
 
     /// Lends a token. At once, when there is one; waits up to ten seconds for a refresh, when there will be one. `avoid`: what this
@@ -196,35 +258,32 @@ impl Vault {
     /// # Errors
     /// There is none, and there will be none.
     pub async fn lease(&self, spec: &Spec, avoid: &[(TokenId, u64)]) -> Result<Lease, Unavailable> {
-        let _ = (spec, avoid);
-        Err(Unavailable { retry_after: Duration::from_secs(60), why: String::new() })
+        self.holdings.lease(spec, avoid).await
     }
 
     /// Takes note of what an upstream said. A token that was rejected is refreshed, once a generation.
     pub fn report(&self, spec: &Spec, lease: &Lease, report: Report) {
-        let _ = (spec, lease, report);
+        self.holdings.report(spec, lease, report);
     }
 
     /// Whether a request that has tried `avoid` could get another token (or a fresh generation) without long waiting.
     pub fn has_another(&self, spec: &Spec, avoid: &[(TokenId, u64)]) -> bool {
-        let _ = (spec, avoid);
-        false
+        self.holdings.has_another(spec, avoid)
     }
 
     /// Every token, by provider, then by age.
     pub fn tokens(&self) -> Vec<Token> {
-        Vec::new()
+        self.holdings.tokens()
     }
 
     /// Files that cannot be used.
     pub fn faults(&self) -> Vec<Fault> {
-        Vec::new()
+        self.holdings.faults()
     }
 
     /// The provider of that name in the table in force.
     pub fn provider(&self, name: &str) -> Option<Arc<Provider>> {
-        let _ = name;
-        None
+        self.holdings.provider(name)
     }
 
     /// Refreshes now (joins a refresh that is under way).
@@ -232,8 +291,7 @@ impl Vault {
     /// # Errors
     /// See [`VaultError`].
     pub async fn refresh(&self, id: &TokenId) -> Result<Token, VaultError> {
-        let _ = id;
-        todo!()
+        self.holdings.refresh(id).await
     }
 
     /// Removes a token.
@@ -241,8 +299,7 @@ impl Vault {
     /// # Errors
     /// See [`VaultError`].
     pub async fn remove(&self, id: &TokenId) -> Result<(), VaultError> {
-        let _ = id;
-        todo!()
+        self.holdings.remove(id).await
     }
 
     /// Takes a login's token: saved before it is lent.
@@ -250,21 +307,53 @@ impl Vault {
     /// # Errors
     /// [`VaultError::Save`]: it is kept in memory, in use, and saved as soon as that is possible ([`Token::durable`]).
     pub async fn adopt(&self, new: NewToken) -> Result<Token, VaultError> {
-        let _ = new;
-        todo!()
+        self.holdings.adopt(new).await
     }
 
-    /// Takes imported tokens; one without an access token is refreshed at once. `provider`: for those that do not say.
+    /// Takes imported tokens; one without an access token is refreshed at once, and its status tells how that went.
+    /// One whose refresh token is here already is not taken twice. `provider`: for those that do not say.
     ///
     /// # Errors
     /// See [`VaultError`]; what was taken before stays.
     pub async fn import(&self, tokens: Vec<Imported>, provider: Option<&str>) -> Result<Vec<Token>, VaultError> {
-        let _ = (tokens, provider);
-        todo!()
+        self.holdings.import(tokens, provider).await
     }
 
     /// Waits for calls under way (at most 35 s): before the process ends. Starts no more.
-    pub async fn stop(&self) {}
+    pub async fn stop(&self) {
+        self.holdings.set_stopping();
+        thread::at_rest(&self.holdings).await;
+    }
+}
+
+impl Holdings {
+    /// Takes what is in the directory into use, before anybody asks for it.
+    fn load(&self) {
+        let Some(store) = &self.store else { return };
+        let (records, faults) = store.load();
+        for fault in self.set_faults(faults) {
+            self.observer.token_fault(&fault.file, fault.code, &fault.message);
+        }
+        for record in records {
+            self.insert(Entry::new(record, true, false, &self.clock));
+        }
+    }
+}
+
+/// The metrics ask how tokens stand, as long as somebody holds them.
+fn watch_metrics(holdings: &Arc<Holdings>) {
+    let held = Arc::downgrade(holdings);
+    holdings.observer.metrics.tokens(move || {
+        let Some(holdings) = held.upgrade() else { return TokenStates { tokens: Vec::new(), durable: true } };
+        let state = |token: Token| TokenState {
+            provider: token.provider,
+            token: token.id.to_string(),
+            state: token.status.as_str(),
+            expires_at: token.expires_at,
+        };
+        let tokens = holdings.tokens().into_iter().map(state).collect();
+        TokenStates { tokens, durable: holdings.is_durable() }
+    });
 }
 
 /// The value of a header that carries a secret: marked sensitive, so that HTTP/2 never indexes it.

@@ -22,6 +22,7 @@ use parking_lot::Mutex;
 use super::destination::{Destination, Place};
 use super::event::{End, RequestEnd};
 use super::live::Live;
+use super::recent::{Recent, Source};
 use super::spool::{Limits, Spool};
 
 /// Bytes that may wait for the writer.
@@ -144,6 +145,11 @@ impl AccessLog {
             *current = settings.place.clone();
         }
         Ok(())
+    }
+
+    /// From now on, shows there what is written, too.
+    pub fn show(&self, recent: Arc<Recent>) {
+        self.spool.show(Source::Access, recent);
     }
 
     /// Opens the file by its name again, after a rotation has moved it.

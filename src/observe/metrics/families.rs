@@ -14,6 +14,9 @@ const FIRST_BYTES: &[f64] =
 /// Seconds to a connection (with TLS).
 const CONNECTS: &[f64] = &[0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
 
+/// Seconds of a call to an OAuth server, which is cut after thirty.
+pub const CALLS: &[f64] = &[0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0];
+
 const ROUTE: [&str; 3] = ["project", "environment", "route"];
 
 /// The families.
@@ -139,7 +142,8 @@ pub fn gauges(registry: &Registry, name: &str, help: &str, labels: &[&str]) -> p
     registered(registry, IntGaugeVec::new(options(name, help), labels)?)
 }
 
-fn histograms(
+/// A family of histograms.
+pub fn histograms(
     registry: &Registry,
     name: &str,
     help: &str,

@@ -9,6 +9,7 @@ mod chain;
 mod families;
 mod series;
 mod tls;
+mod tokens;
 
 use std::collections::HashMap;
 use std::sync::atomic::Ordering;
@@ -22,9 +23,11 @@ use super::event::RequestEnd;
 use super::live::Live;
 use families::{Families, counter, counters, gauge, gauges};
 use tls::TlsFamilies;
+use tokens::TokenFamilies;
 
 pub use series::{RouteSeries, UpstreamSeries};
 pub use tls::CertificateEnd;
+pub use tokens::{TokenState, TokenStates};
 
 /// What `build_info` says of Pingora; a test holds it to `Cargo.toml`.
 const PINGORA: &str = "0.9.1";
@@ -52,6 +55,7 @@ pub struct Metrics {
     live: Arc<Live>,
     gauges: LiveFamilies,
     tls: TlsFamilies,
+    tokens: TokenFamilies,
     judge: OnceLock<Judging>,
     /// Held while families change that only make sense together, and while they are read.
     consistent: Mutex<()>,
@@ -79,6 +83,7 @@ impl Metrics {
             acme: acme::Families::register(&registry)?,
             gauges: LiveFamilies::register(&registry)?,
             tls: TlsFamilies::register(&registry)?,
+            tokens: TokenFamilies::register(&registry)?,
             judge: OnceLock::new(),
             consistent: Mutex::new(()),
             live,
@@ -182,6 +187,16 @@ impl Metrics {
         self.tls.ask(Box::new(source));
     }
 
+    /// An attempt to refresh a token ended.
+    pub fn token_refresh(&self, provider: &str, outcome: &str, took: Duration) {
+        self.tokens.refresh(provider, outcome, took);
+    }
+
+    /// Who knows which tokens there are; asked when somebody reads the metrics.
+    pub fn tokens(&self, source: impl Fn() -> TokenStates + Send + Sync + 'static) {
+        self.tokens.ask(Box::new(source));
+    }
+
     /// Who knows which endpoints there are, and which may be chosen; asked at every reading.
     pub fn judge_by(&self, judge: Judge) {
         // A second one would have nothing else to say.
@@ -212,6 +227,7 @@ impl Metrics {
         let _consistent = self.consistent.lock();
         self.gauges.read(&self.live);
         self.tls.read();
+        self.tokens.read();
         self.read_endpoints();
         let mut text = String::new();
         if let Err(error) = TextEncoder::new().encode_utf8(&self.registry.gather(), &mut text) {

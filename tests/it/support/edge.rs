@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::{SocketAddr, TcpListener};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Mutex;
@@ -31,6 +32,7 @@ pub struct Config {
     logging: String,
     access: String,
     admin: String,
+    tokens_dir: Option<String>,
     environment: Vec<(String, String)>,
     files: Vec<(String, String)>,
     secured: Option<Secured>,
@@ -107,6 +109,17 @@ impl Config {
         self
     }
 
+    /// Where its token files are, if not beside its configuration.
+    pub fn tokens_dir(mut self, directory: &Path) -> Self {
+        self.tokens_dir = Some(directory.display().to_string());
+        self
+    }
+
+    /// The same, if it was said.
+    pub fn tokens_at(&self) -> Option<PathBuf> {
+        self.tokens_dir.as_deref().map(PathBuf::from)
+    }
+
     /// A variable of the process's environment.
     pub fn environment(mut self, name: &str, value: &str) -> Self {
         self.environment.push((name.into(), value.into()));
@@ -132,6 +145,11 @@ impl Config {
     pub fn file(mut self, name: &str, text: &str) -> Self {
         self.files.push((name.into(), text.into()));
         self
+    }
+
+    /// A token file that somebody has put into `tokens_dir` by hand.
+    pub fn token(self, id: &str, token: &Value) -> Self {
+        self.file(&format!("{TOKENS}{id}.json"), &token.to_string())
     }
 
     /// Starts the binary and waits until it is ready.
@@ -163,7 +181,11 @@ impl Config {
         for (name, text) in &self.files {
             let path = directory.path().join(name);
             std::fs::create_dir_all(path.parent().expect("a directory")).expect("make its directory");
-            std::fs::write(path, text).expect("write a file beside it");
+            std::fs::write(&path, text).expect("write a file beside it");
+            if name.starts_with(TOKENS) {
+                close_to_others(&path, 0o600);
+                close_to_others(path.parent().expect("a directory"), 0o700);
+            }
         }
         let process = Process::spawn(&mut self.command(&file));
         Edge { process, config: self, data, secured, admin, directory, text: Mutex::new(text) }
@@ -182,12 +204,13 @@ impl Config {
         let secured =
             self.secured.as_ref().map(|it| format!("  secured: {{ address: \"{{secured}}\", {} }}\n", it.keys));
         let secured = secured.unwrap_or_default();
+        let tokens = self.tokens_dir.as_deref().unwrap_or("{dir}/tokens");
         let preamble = format!(
             "server: {{ threads: 2, runtime_dir: \"{{dir}}/run\"{server} }}\n\
              logging: {{ access: {{ {access}, file: \"{{dir}}/access.log\" }}{logging} }}\n\
              listeners:\n  main: {{ address: \"{data}\"{listener} }}\n{secured}\
              admin: {{ address: \"{admin}\", state_dir: \"{{dir}}/state\"{further} }}\n\
-             tokens_dir: \"{{dir}}/tokens\"\n"
+             tokens_dir: \"{tokens}\"\n"
         );
         let mut text = preamble + &self.text;
         text = text.replace("{dir}", &directory.display().to_string()).replace("{data}", &data.to_string());
@@ -196,6 +219,13 @@ impl Config {
         }
         text
     }
+}
+
+/// Where token files are, beside the configuration.
+const TOKENS: &str = "tokens/";
+
+fn close_to_others(path: &Path, mode: u32) {
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).expect("change the mode");
 }
 
 /// One project's YAML, with an open upstream policy and these routes in production.

@@ -1,12 +1,12 @@
 //! An upstream that speaks HTTP/2 by hand, frame by frame (RFC 9113 §4.1), so that it can misbehave at any point.
 //!
-//! It never decodes a header block: what a request says is none of its business, only that it came. `:status 200` is the
+//! It never decodes a header block: what a request says is none of its business, only that it came (and what its block was). `:status 200` is the
 //! one octet 0x88 (RFC 7541, appendix A).
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use super::origin::After;
@@ -36,6 +36,7 @@ struct State {
     requests: AtomicUsize,
     connections: AtomicUsize,
     stopped: AtomicBool,
+    blocks: Mutex<Vec<Vec<u8>>>,
 }
 
 /// One connection.
@@ -72,6 +73,11 @@ impl Frames {
         self.state.requests.load(Ordering::SeqCst)
     }
 
+    /// The header blocks of the requests that came in one frame each, undecoded.
+    pub fn blocks(&self) -> Vec<Vec<u8>> {
+        self.state.blocks.lock().unwrap().clone()
+    }
+
     pub fn connections(&self) -> usize {
         self.state.connections.load(Ordering::SeqCst)
     }
@@ -97,6 +103,7 @@ fn serve(stream: TcpStream, state: &State, script: &Script) {
             SETTINGS if flags & ACK == 0 => _ = peer.frame(SETTINGS, ACK, 0, &[]),
             PING if flags & ACK == 0 => _ = peer.frame(PING, ACK, 0, &payload),
             HEADERS => {
+                state.blocks.lock().unwrap().push(payload);
                 let before = state.requests.fetch_add(1, Ordering::SeqCst);
                 match script(&mut peer, stream, before) {
                     After::Keep => {}

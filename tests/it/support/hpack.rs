@@ -49,6 +49,8 @@ fn integer(out: &mut Vec<u8>, flags: u8, bits: u32, value: usize) {
 #[derive(Default)]
 pub struct Decoder {
     table: Vec<(String, Vec<u8>)>,
+    /// Names of the fields that came as literals which nobody may ever index (RFC 7541 §6.2.3).
+    pub never_indexed: Vec<String>,
 }
 
 impl Decoder {
@@ -71,6 +73,9 @@ impl Decoder {
                     _ => self.entry(index).0,
                 };
                 let field = (name, text(&mut rest));
+                if first & 0xf0 == 0x10 {
+                    self.never_indexed.push(field.0.clone());
+                }
                 if is_remembered {
                     self.table.insert(0, field.clone());
                     self.shrink(4096);

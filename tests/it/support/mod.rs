@@ -28,6 +28,7 @@ pub mod scripted_provider;
 pub mod shared;
 pub mod signature;
 pub mod tls;
+pub mod tokens;
 pub mod visitor;
 pub mod wait;
 

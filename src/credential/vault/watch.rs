@@ -1,0 +1,93 @@
+//! What other processes do in the directory: a command line that removes a token, a predecessor that saves its last
+//! refresh, an operator who copies a file there. Events of the system tell within milliseconds; a look now and then
+//! catches what no event told of.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use notify::{Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher};
+use tokio::sync::Notify;
+
+use super::entry::Entry;
+use super::holdings::Holdings;
+use crate::credential::LOG;
+use crate::credential::record::Record;
+use crate::credential::store::Store;
+
+/// How long a change may go on before it is looked at: several renames are one look.
+pub const GATHER: Duration = Duration::from_millis(10);
+/// How often the directory is looked at without an event, and where events cannot be had.
+pub const POLL: Duration = Duration::from_secs(30);
+pub const POLL_BLIND: Duration = Duration::from_millis(500);
+
+/// Tells of changes of token files until it is dropped. `None`: there are no events to be had.
+pub fn listen(directory: &Path, changed: Arc<Notify>) -> Option<RecommendedWatcher> {
+    let hear = move |event: notify::Result<Event>| {
+        if event.map_or(true, |event| concerns(&event)) {
+            changed.notify_one();
+        }
+    };
+    let watcher = notify::recommended_watcher(hear).and_then(|mut watcher| {
+        watcher.watch(directory, RecursiveMode::NonRecursive)?;
+        Ok(watcher)
+    });
+    watcher
+        .inspect_err(|error| {
+            log::warn!(target: LOG, "no events of the tokens' directory are to be had ({error}); it is looked at instead");
+        })
+        .ok()
+}
+
+/// Whether an event can mean another token: the store's own temporary files begin with a dot.
+fn concerns(event: &Event) -> bool {
+    let is_token = |path: &std::path::PathBuf| {
+        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        name.ends_with(".json") && !name.starts_with('.')
+    };
+    event.need_rescan() || (!matches!(event.kind, EventKind::Access(_)) && event.paths.iter().any(is_token))
+}
+
+impl Holdings {
+    /// Compares what is in use with what is in the directory. Blocks.
+    pub fn look_at_directory(self: &Arc<Self>) {
+        let Some(store) = &self.store else { return };
+        let (records, faults) = store.load();
+        for fault in self.set_faults(faults) {
+            self.observer.token_fault(&fault.file, fault.code, &fault.message);
+        }
+        self.drop_what_is_gone(store, &records);
+        for record in records {
+            self.compare(record);
+        }
+    }
+
+    fn compare(self: &Arc<Self>, record: Record) {
+        let Some((pool, entry)) = self.find(&record.id) else {
+            self.observer.token_added(&record.provider, record.id.as_str(), "another process");
+            return self.insert(Entry::new(record, true, true, &self.clock));
+        };
+        let held = entry.held();
+        if record.generation > held.record.generation {
+            entry.put(record, true, &self.clock);
+            pool.line.bump();
+            self.wake.notify_one();
+        } else if record.generation == held.record.generation && record.state != held.record.state {
+            // What was read may be older than what is in use: that is told under the lock.
+            self.look_again(&pool, &entry);
+        }
+    }
+
+    /// What is saved while the directory is read may be missing in what was read: each is asked for again.
+    fn drop_what_is_gone(&self, store: &Store, records: &[Record]) {
+        let known: std::collections::HashSet<_> = records.iter().map(|record| &record.id).collect();
+        let pools = self.pools();
+        for entry in pools.values().flat_map(|pool| &pool.tokens) {
+            let expected = entry.held().durable && !entry.is_removed();
+            if expected && !known.contains(&entry.id) && matches!(store.read(&entry.id), Ok(None)) {
+                self.observer.token_removed(&entry.provider, entry.id.as_str(), "another process");
+                self.take_out(entry);
+            }
+        }
+    }
+}
