@@ -8,7 +8,6 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use serde::Deserialize;
 
-use crate::clock::Moment;
 use super::super::Shared;
 use super::super::answer::see_other;
 use super::super::audit::Note;
@@ -17,6 +16,7 @@ use super::super::session::{self, Listed};
 use super::moment::Moment;
 use super::words::Words;
 use super::{Frame, Visit, html};
+use crate::clock::Moment;
 
 #[derive(Template)]
 #[template(path = "sessions.html")]

@@ -112,6 +112,22 @@ fn record() -> Record {
 }
 
 #[test]
+fn the_fuzzers_seeds_are_of_every_kind() {
+    let kind = |seed: &str| {
+        let path = format!("{}/fuzz/seeds/token_file/{seed}", env!("CARGO_MANIFEST_DIR"));
+        match parse(&std::fs::read(path).unwrap()) {
+            Ok(Parsed::Record(_)) => "record",
+            Ok(Parsed::Sealed(_)) => "sealed",
+            Ok(Parsed::Foreign(_)) => "foreign",
+            Err(Malformed::Later(2)) => "later",
+            Err(other) => panic!("{seed}: {other}"),
+        }
+    };
+    let kinds = ["01", "02", "03", "04", "05", "06"].map(kind);
+    assert_eq!(kinds, ["record", "record", "sealed", "foreign", "foreign", "later"]);
+}
+
+#[test]
 fn people_can_read_it() {
     let written = text(&record().to_json());
     for line in [
