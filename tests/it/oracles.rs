@@ -17,6 +17,8 @@ mod host;
 mod path;
 #[path = "../../fuzz/oracles/request.rs"]
 mod request;
+#[path = "../../fuzz/oracles/token_file.rs"]
+mod token_file;
 #[path = "../../fuzz/oracles/upstream_host.rs"]
 mod upstream_host;
 
@@ -28,7 +30,7 @@ const SLOW_MUTATIONS: u32 = 150;
 #[test]
 fn the_fuzzers_oracles_hold_for_their_seeds_and_what_is_near_them() {
     type Oracle = (&'static str, fn(&[u8]), u32);
-    let oracles: [Oracle; 8] = [
+    let oracles: [Oracle; 9] = [
         ("chunked", chunked::check, MUTATIONS),
         ("configuration", configuration::check, SLOW_MUTATIONS),
         ("forwarded", forwarded::check, MUTATIONS),
@@ -36,6 +38,7 @@ fn the_fuzzers_oracles_hold_for_their_seeds_and_what_is_near_them() {
         ("host", host::check, MUTATIONS),
         ("path", path::check, MUTATIONS),
         ("request", request::check, MUTATIONS),
+        ("token_file", token_file::check, MUTATIONS),
         ("upstream_host", upstream_host::check, MUTATIONS),
     ];
     for (name, check, mutations) in oracles {
