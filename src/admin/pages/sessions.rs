@@ -8,12 +8,11 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use serde::Deserialize;
 
-use crate::clock::Moment;
 use super::super::Shared;
 use super::super::answer::see_other;
 use super::super::audit::Note;
 use super::super::caller::{Caller, How};
-use super::super::session::{self, Listed};
+use super::super::session::Listed;
 use super::moment::Moment;
 use super::words::Words;
 use super::{Frame, Visit, html};
@@ -47,7 +46,7 @@ pub struct Asked {
 
 /// `GET /dashboard/sessions`
 pub async fn page(State(shared): State<Arc<Shared>>, visit: Visit, Query(asked): Query<Asked>) -> Response {
-    let listed = shared.sessions.list(Moment::now());
+    let listed = shared.sessions.list(crate::clock::Moment::now());
     let page = Page {
         w: visit.w,
         frame: visit.frame(),
@@ -73,7 +72,7 @@ fn row(visit: &Visit, listed: Listed) -> Row {
 
 /// `POST /dashboard/sessions/{handle}/revoke`
 pub async fn revoke(State(shared): State<Arc<Shared>>, Path(handle): Path<String>) -> Response {
-    let ended = shared.sessions.revoke(&handle, Moment::now());
+    let ended = shared.sessions.revoke(&handle, crate::clock::Moment::now());
     let mut response = see_other("/dashboard/sessions?done=ended");
     let note = if ended { "a session was ended" } else { "there was no such session" };
     response.extensions_mut().insert(Note(note.to_owned()));

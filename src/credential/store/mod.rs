@@ -316,6 +316,19 @@ impl Store {
     }
 }
 
+#[cfg(test)]
+impl Store {
+    /// For the tests of others: from now on the disk takes nothing.
+    pub fn fill_disk(&self) {
+        self.root.disk.trip.full_after(0);
+    }
+
+    /// There is room again.
+    pub fn free_disk(&self) {
+        self.root.disk.trip.heal();
+    }
+}
+
 /// Behind a token's name.
 const EXTENSION: &str = ".json";
 

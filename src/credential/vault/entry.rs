@@ -15,6 +15,7 @@ use super::schedule::{Cause, Facts, Life, REJECTION_LASTS, jitter};
 use super::{Lease, Token};
 use crate::clock::UnixMillis;
 use crate::credential::record::{Record, State, TokenId};
+use crate::credential::store::STALE_RESTORE;
 
 /// How a refresh ended, for those who wait for it.
 pub type Ended = Result<(), String>;
@@ -248,7 +249,7 @@ impl Entry {
             refreshable: record.state == State::Valid && self.is_refreshable(pool),
             kept: !keeps || held.durable || waits_for_a_grant,
             recovered: !keeps || progress.recovered,
-            stale: record.reason.as_deref() == Some("stale_restore"),
+            stale: record.reason.as_deref() == Some(STALE_RESTORE),
             life: held.life,
             refresh_before: pool.refresh_before,
             jitter: jitter(self.id.as_str(), generation),

@@ -15,7 +15,7 @@ use std::time::Duration;
 use super::entry::Progress;
 use super::moment::Moment;
 use super::schedule::{Cause, backoff};
-use crate::credential::provider::{Answer, Granted, Refusal, Refused};
+use crate::credential::provider::{Answer, Granted, Refusal};
 use crate::credential::record::Record;
 use crate::outbound::Failure;
 
@@ -94,25 +94,19 @@ pub enum Meaning {
 pub fn meaning(answer: Result<Answer, Failure>) -> Meaning {
     match answer {
         Ok(Answer::Granted(granted)) => Meaning::Granted(granted),
-        Ok(Answer::Refused(refused)) if refused.kind == Refusal::Grant => Meaning::NoGrant(told(&refused)),
-        Ok(Answer::Refused(refused)) => Meaning::Trouble(Trouble::Refused, told(&refused)),
-        Ok(Answer::Busy { retry_after }) => {
-            Meaning::Trouble(Trouble::Busy(retry_after), "the provider asks to come back later".to_owned())
-        }
-        Ok(Answer::Pending { .. }) => {
-            Meaning::Trouble(Trouble::Unknown, "the provider answered as if to a device login".to_owned())
-        }
+        Ok(Answer::Refused(refused)) if refused.kind == Refusal::Grant => Meaning::NoGrant(refused.to_string()),
+        Ok(Answer::Refused(refused)) => Meaning::Trouble(Trouble::Refused, refused.to_string()),
+        Ok(Answer::Busy { retry_after }) => busy(retry_after),
+        // AWS throttles with the words of a device login.
+        Ok(Answer::Pending { .. }) => busy(None),
         Ok(Answer::Unknown(detail)) => Meaning::Trouble(Trouble::Unknown, detail),
         Err(Failure::Unsent(detail)) => Meaning::Trouble(Trouble::Unsent, detail),
         Err(Failure::Unknown(detail)) => Meaning::Trouble(Trouble::Unknown, detail),
     }
 }
 
-fn told(refused: &Refused) -> String {
-    match &refused.description {
-        Some(description) => format!("{}: {description}", refused.code),
-        None => refused.code.clone(),
-    }
+fn busy(retry_after: Option<Duration>) -> Meaning {
+    Meaning::Trouble(Trouble::Busy(retry_after), "the provider asks to come back later".to_owned())
 }
 
 /// How long a provider that is busy is left alone.

@@ -7,7 +7,6 @@
 use std::sync::Arc;
 
 use http::{HeaderMap, StatusCode};
-use sha2::{Digest, Sha256};
 
 use super::call::Reply;
 use super::entry::{Entry, Held};
@@ -20,8 +19,9 @@ use crate::clock::UnixMillis;
 use crate::credential::LOG;
 use crate::credential::provider::{Grant, Granted, Provider};
 use crate::credential::record::{Record, State};
-use crate::credential::store::{Intent, SaveError, Unfinished};
+use crate::credential::store::{Intent, STALE_RESTORE, SaveError, Unfinished};
 use crate::outbound::Failure;
+use crate::secret::Secret;
 
 /// One attempt.
 #[derive(Debug)]
@@ -80,10 +80,10 @@ impl Attempt<'_> {
         let base = match current {
             None if held.record.generation == 0 => held.record.clone(),
             None => return Outcome::Gone,
-            Some(current) if self.is_theirs(&current, &held.record) => return Outcome::Taken(current),
-            Some(current) if current.generation == held.record.generation => current,
             // Somebody has put an old file there; what is in use came later.
-            Some(_) => held.record.clone(),
+            Some(current) if is_older(&current, &held.record) => held.record.clone(),
+            Some(current) if self.is_theirs(&current, &held.record) => return Outcome::Taken(current),
+            Some(current) => current,
         };
         match self.take_up(journal, &base, &held) {
             Some(outcome) => outcome,
@@ -122,7 +122,7 @@ impl Attempt<'_> {
             self.settle(journal);
             return None;
         }
-        match self.replay(&unfinished) {
+        match self.replay(base, &unfinished) {
             Some(Meaning::Trouble(Trouble::Unknown, _)) | None => self.interrupted(&unfinished, base, held),
             Some(Meaning::Trouble(..)) => {
                 self.settle(journal);
@@ -133,12 +133,12 @@ impl Attempt<'_> {
     }
 
     /// What an answer says that was written down and not acted upon.
-    fn replay(&self, unfinished: &Unfinished) -> Option<Meaning> {
+    fn replay(&self, base: &Record, unfinished: &Unfinished) -> Option<Meaning> {
         let (status, body) = unfinished.answer.as_ref()?;
         let provider = self.pool.provider.as_ref()?;
         let status = StatusCode::from_u16(*status).ok()?;
         let answer = provider.answer(status, &HeaderMap::new(), body, unfinished.intent.started_at);
-        Some(meaning(Ok(answer)))
+        Some(meaning(Ok(answer.without(&secrets(base)))))
     }
 
     /// Nobody knows what became of it. The first to find out waits for the token's end.
@@ -165,11 +165,17 @@ impl Attempt<'_> {
         {
             return unwritable(format!("nothing is asked, because the answer could not be kept: {error}"));
         }
+        let Some(call) = question.provider.token(&question.grant, base.registration.as_ref()) else {
+            self.unspent(journal, base);
+            return Outcome::Failed(
+                Trouble::Refused,
+                "it lacks the client that was registered for its login".to_owned(),
+            );
+        };
         self.mark_sent(base.generation);
-        let call = question.provider.token(&question.grant, base.registration.as_ref());
         let reply = self.holdings.handle.block_on(self.holdings.courier.send(question.provider, call));
         let came = self.holdings.clock.wall();
-        let meaning = self.understand(journal, &question, reply, came);
+        let meaning = self.understand(journal, &question, base, reply, came);
         self.conclude(journal, base, meaning, came)
     }
 
@@ -194,6 +200,7 @@ impl Attempt<'_> {
         &self,
         journal: &mut Journal<'_>,
         question: &Question<'_>,
+        base: &Record,
         reply: Result<Reply, Failure>,
         came: UnixMillis,
     ) -> Meaning {
@@ -207,7 +214,8 @@ impl Attempt<'_> {
             // It is here, and is saved in a moment; a crash until then would lose it.
             log::error!(target: LOG, "the provider's answer for token {} is in memory alone: {error}", self.entry.id);
         }
-        meaning(Ok(question.provider.answer(reply.status, &reply.headers, &reply.body, came)))
+        let answer = question.provider.answer(reply.status, &reply.headers, &reply.body, came);
+        meaning(Ok(answer.without(&secrets(base))))
     }
 
     fn conclude(&self, journal: &mut Journal<'_>, base: &Record, meaning: Meaning, at: UnixMillis) -> Outcome {
@@ -261,7 +269,7 @@ impl Attempt<'_> {
             return Outcome::Taken(current);
         }
         let reason = match base.reason.as_deref() {
-            Some("stale_restore") => "stale_restore",
+            Some(STALE_RESTORE) => STALE_RESTORE,
             _ if self.is_unknown(base) => "rotation_outcome_unknown",
             _ => "invalid_grant",
         };
@@ -306,14 +314,26 @@ fn unwritable(detail: String) -> Outcome {
     Outcome::Failed(Trouble::Unwritable, detail)
 }
 
+/// What a provider may quote of what it was sent.
+fn secrets(base: &Record) -> Vec<&Secret> {
+    let registered = base.registration.as_ref().map(|registration| &registration.client_secret);
+    let all = base.refresh_token.iter().chain(registered).chain([&base.access_token]);
+    all.filter(|secret| !secret.is_empty()).collect()
+}
+
 /// Whether two records of one generation are not the same.
 fn is_other(one: &Record, other: &Record) -> bool {
     one.state != other.state || one.access_token != other.access_token || one.refresh_token != other.refresh_token
 }
 
+/// Whether what is stored is from before what is in use: a backup counts as the generation that was there.
+pub fn is_older(current: &Record, held: &Record) -> bool {
+    let is_stale = |record: &Record| record.reason.as_deref() == Some(STALE_RESTORE);
+    current.generation < held.generation
+        || (current.generation == held.generation && is_stale(current) && !is_stale(held))
+}
+
 /// What is written down before a refresh token is sent.
 fn intent(base: &Record, now: UnixMillis) -> Intent {
-    let spent = base.refresh_token.as_ref().map_or("", |token| token.expose());
-    let refresh_sha256 = hex::encode(Sha256::digest(spent.as_bytes()));
-    Intent { generation: base.generation, refresh_sha256, started_at: now }
+    Intent { generation: base.generation, refresh_sha256: base.refresh_sha256().unwrap_or_default(), started_at: now }
 }

@@ -9,8 +9,9 @@ use std::time::Duration;
 use notify::{Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher};
 use tokio::sync::Notify;
 
-use super::entry::Entry;
+use super::entry::{Entry, Held};
 use super::holdings::Holdings;
+use super::refresh::is_older;
 use crate::credential::LOG;
 use crate::credential::record::Record;
 use crate::credential::store::Store;
@@ -58,23 +59,35 @@ impl Holdings {
         }
         self.drop_what_is_gone(store, &records);
         for record in records {
-            self.compare(record);
+            self.compare(store, record);
         }
     }
 
-    fn compare(self: &Arc<Self>, record: Record) {
+    fn compare(self: &Arc<Self>, store: &Store, record: Record) {
         let Some((pool, entry)) = self.find(&record.id) else {
             self.observer.token_added(&record.provider, record.id.as_str(), "another process");
             return self.insert(Entry::new(record, true, true, &self.clock));
         };
-        let held = entry.held();
-        if record.generation > held.record.generation {
+        let held = Arc::clone(&*entry.held());
+        if is_older(&record, &held.record) {
+            self.heal(store, &entry, &held);
+        } else if record.generation > held.record.generation {
             entry.put(record, true, &self.clock);
             pool.line.bump();
             self.wake.notify_one();
         } else if record.generation == held.record.generation && record.state != held.record.state {
             // What was read may be older than what is in use: that is told under the lock.
             self.look_again(&pool, &entry);
+        }
+    }
+
+    /// An old file was put in the place of what is in use. What was read may have been replaced meanwhile.
+    fn heal(&self, store: &Store, entry: &Entry, held: &Held) {
+        let is_older = |current: Record| is_older(&current, &held.record);
+        if held.durable && store.read(&entry.id).ok().flatten().is_some_and(is_older) {
+            log::warn!(target: LOG, "the file of token {} is older than what is in use, which is saved again", entry.id);
+            entry.put(held.record.clone(), false, &self.clock);
+            self.wake.notify_one();
         }
     }
 
