@@ -286,7 +286,8 @@ async fn who_asked_may_leave_and_the_token_comes() {
         let outcome = runtime.block_on(async {
             let bench = bench.await;
             let state = bench.begin().await;
-            let asking = bench.paste(&address(&state));
+            let pasted = address(&state);
+            let asking = bench.paste(&pasted);
             assert!(tokio::time::timeout(Duration::from_millis(100), asking).await.is_err());
             tell.send(()).unwrap();
             let began = std::time::Instant::now();
