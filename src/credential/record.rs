@@ -3,7 +3,7 @@
 //! [`document`] is its form as bytes, [`moment`] that of its times.
 
 pub mod document;
-mod moment;
+pub(super) mod moment;
 
 use std::fmt;
 use std::sync::Arc;
