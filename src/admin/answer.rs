@@ -71,6 +71,8 @@ pub fn page(html: impl Into<Body>) -> Response {
          form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
     );
     response.headers_mut().insert(header::CONTENT_SECURITY_POLICY, policy);
+    // To nobody else, but with `origin` on our own forms.
+    response.headers_mut().insert(header::REFERRER_POLICY, HeaderValue::from_static("same-origin"));
     response
 }
 

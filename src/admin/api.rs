@@ -3,13 +3,11 @@
 use std::sync::Arc;
 
 use axum::Router;
-use axum::body::Bytes;
-use axum::extract::rejection::BytesRejection;
 use axum::extract::{DefaultBodyLimit, RawQuery, State};
 use axum::http::{HeaderName, HeaderValue, Method, StatusCode};
 use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse, Response};
-use axum::routing::{delete, get, post};
+use axum::routing::{MethodRouter, delete, get, post};
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -19,38 +17,85 @@ use crate::table::Table;
 use crate::table::explain::{Question, explain};
 
 use super::answer::{Problem, document, text, typed};
+use super::audit::NoChange;
+use super::form::Sent;
 use super::status::{Routes, Status};
-use super::{Shared, entry, gate};
+use super::{Shared, entry, gate, landing, pages, tokens};
 
 const CONTENTS: &str = "countersign admin\n\n\
-    GET  /livez              alive\n\
-    GET  /readyz[?verbose]   takes requests\n\
-    GET  /metrics            Prometheus\n\
-    GET  /api/v1/status      version, generation, last reload, listeners, upstreams\n\
-    GET  /api/v1/routes      the table in force\n\
-    POST /api/v1/reload      reads the configuration again\n\
-    POST /api/v1/explain     {\"method\",\"url\",\"headers\",\"environment\",\"client\",\"from\"}\n\
-    POST /login              {\"user\",\"password\"} or {\"token\"}: begins a session\n\
-    POST /logout             ends it\n\
-    GET  /api/v1/sessions    who is logged in; DELETE /api/v1/sessions/{id} ends a session\n";
+    GET    /dashboard                        for people\n\
+    GET    /livez                            alive\n\
+    GET    /readyz[?verbose]                 takes requests\n\
+    GET    /metrics                          Prometheus\n\
+    GET    /api/v1/status                    version, generation, last reload, listeners, upstreams\n\
+    GET    /api/v1/config                    the configuration in force, where each value came from, what was changed\n\
+    GET    /api/v1/routes                    the table in force\n\
+    POST   /api/v1/reload                    reads the configuration again\n\
+    POST   /api/v1/explain                   {\"method\",\"url\",\"headers\",\"environment\",\"client\",\"from\"}\n\
+    GET    /api/v1/tokens                    the stored logins\n\
+    POST   /api/v1/tokens/login              {\"provider\",\"flow\"}: begins a login\n\
+    GET    /api/v1/tokens/login/{id}         how a login by device code stands\n\
+    POST   /api/v1/tokens/callback           {\"callback_url\"}: ends a login\n\
+    POST   /api/v1/tokens/import             takes tokens that were made elsewhere\n\
+    POST   /api/v1/tokens/{id}/refresh       refreshes a token now\n\
+    POST   /api/v1/tokens/{id}/test          whether a token can be used\n\
+    DELETE /api/v1/tokens/{id}               removes a token\n\
+    POST   /login                            {\"user\",\"password\"} or {\"token\"}: begins a session\n\
+    POST   /logout                           ends it\n\
+    GET    /api/v1/sessions                  who is logged in\n\
+    DELETE /api/v1/sessions/{id}             ends a session\n\
+    GET    /api/v1/openapi.json              all of this for programs\n";
+
+/// All of it for programs.
+const OPENAPI: &str = include_str!("openapi.json");
+
+/// Methods, path, and who answers.
+type Call = (&'static [&'static str], &'static str, MethodRouter<Arc<Shared>>);
+
+/// Every call that programs may make; `openapi.json` describes each.
+fn calls() -> Vec<Call> {
+    vec![
+        (&["GET"], "/", get(async || text(StatusCode::OK, CONTENTS))),
+        (&["GET"], "/livez", get(async || text(StatusCode::OK, "alive\n"))),
+        (&["GET"], "/readyz", get(readyz)),
+        (&["GET"], "/metrics", get(metrics)),
+        (&["GET"], "/api/v1/status", get(status)),
+        (&["GET"], "/api/v1/routes", get(routes)),
+        (&["POST"], "/api/v1/reload", post(reload)),
+        (&["POST"], "/api/v1/explain", post(explanation)),
+        (&["GET"], "/api/v1/tokens", get(tokens::list)),
+        (&["POST"], "/api/v1/tokens/login", post(tokens::begin)),
+        (&["GET"], "/api/v1/tokens/login/{id}", get(tokens::device)),
+        (&["POST"], "/api/v1/tokens/callback", post(tokens::callback)),
+        (&["POST"], "/api/v1/tokens/import", post(tokens::import)),
+        (&["POST"], "/api/v1/tokens/{id}/refresh", post(tokens::refresh)),
+        (&["POST"], "/api/v1/tokens/{id}/test", post(tokens::test)),
+        (&["DELETE"], "/api/v1/tokens/{id}", delete(tokens::remove)),
+        (&["GET"], "/api/v1/sessions", get(entry::sessions)),
+        (&["DELETE"], "/api/v1/sessions/{id}", delete(entry::revoke)),
+        (&["GET"], "/api/v1/openapi.json", get(async || typed(StatusCode::OK, "application/json", OPENAPI))),
+        (&["GET", "POST"], "/login", get(entry::page).post(entry::log_in)),
+        (&["POST"], "/logout", post(entry::log_out)),
+        (&["GET", "POST"], "/oauth/callback", get(landing::arrive).post(landing::finish)),
+    ]
+}
+
+/// The same calls below `/dashboard`, and what pages are made from: for browsers.
+fn for_browsers() -> Vec<Call> {
+    vec![
+        (&["POST"], "/dashboard/login", post(entry::log_in)),
+        (&["POST"], "/dashboard/logout", post(entry::log_out)),
+        (&["GET", "POST"], "/dashboard/oauth/callback", get(landing::arrive).post(landing::finish)),
+        (&["GET"], "/oauth/callback.js", get(landing::script)),
+        (&["GET"], "/dashboard/oauth/callback.js", get(landing::script)),
+    ]
+}
 
 /// All calls behind the gate.
 pub fn router(shared: Arc<Shared>) -> Router {
-    Router::new()
-        .route("/", get(async || text(StatusCode::OK, CONTENTS)))
-        .route("/livez", get(async || text(StatusCode::OK, "alive\n")))
-        .route("/readyz", get(readyz))
-        .route("/metrics", get(metrics))
-        .route("/api/v1/status", get(status))
-        .route("/api/v1/routes", get(routes))
-        .route("/api/v1/reload", post(reload))
-        .route("/api/v1/explain", post(explanation))
-        .route("/api/v1/sessions", get(entry::sessions))
-        .route("/api/v1/sessions/{id}", delete(entry::revoke))
-        .route("/login", get(entry::page).post(entry::log_in))
-        .route("/logout", post(entry::log_out))
-        .route("/dashboard/login", post(entry::log_in))
-        .route("/dashboard/logout", post(entry::log_out))
+    let all = calls().into_iter().chain(for_browsers());
+    all.fold(Router::new(), |router, (_, path, answer)| router.route(path, answer))
+        .merge(pages::router())
         .fallback(async || {
             Problem::new(StatusCode::NOT_FOUND, "not_found", "there is nothing here; GET / lists what is")
         })
@@ -114,14 +159,16 @@ fn verdict(report: &Report) -> Response {
     document(if applies { StatusCode::OK } else { StatusCode::UNPROCESSABLE_ENTITY }, report)
 }
 
-async fn explanation(State(shared): State<Arc<Shared>>, body: Result<Bytes, BytesRejection>) -> Response {
-    let asked = body.map_err(unreadable).and_then(|body| Asked::parse(&body)?.question());
+async fn explanation(State(shared): State<Arc<Shared>>, Sent(body): Sent) -> Response {
+    let asked = Asked::parse(&body).and_then(Asked::question);
     let answer = move || {
         let table = shared.parts.reloader.current();
         let explanation = explain(&table, &asked?, crate::clock::unix_millis());
         explanation.map(|it| document(StatusCode::OK, &it)).map_err(bad_question)
     };
-    aside(answer).await.unwrap_or_else(Problem::into_response)
+    let mut response = aside(answer).await.unwrap_or_else(Problem::into_response);
+    response.extensions_mut().insert(NoChange);
+    response
 }
 
 /// Runs what takes long with large tables on another thread: health must be answered meanwhile.
@@ -132,14 +179,6 @@ async fn aside<T: Send + 'static>(work: impl FnOnce() -> Result<T, Problem> + Se
             let message = "a fault in countersign itself; the log says more";
             Err(Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal_error", message))
         }
-    }
-}
-
-fn unreadable(rejection: BytesRejection) -> Problem {
-    if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE {
-        gate::too_large()
-    } else {
-        Problem::new(StatusCode::BAD_REQUEST, "bad_body", "the body could not be read")
     }
 }
 

@@ -2,12 +2,16 @@
 //!
 //! The configuration says where. It is often the very file that is broken when somebody asks, or needs variables that
 //! only the service has; then the `admin` section alone is read, and failing that, the defaults hold.
-//! The client speaks just enough HTTP/1.1 for this one server, in clear text, as that never leaves the machine.
+//! The client speaks just enough HTTP/1.1 for this one server (`wire`): in clear text, which never leaves the machine, or over TLS
+//! with whoever shows the certificate that the configuration names (`trust`).
 
-use std::io::{self, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+mod trust;
+mod wire;
+
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde_yaml::{Mapping, Value};
 
@@ -17,8 +21,7 @@ use crate::table::Admin;
 
 use super::token::AdminToken;
 
-/// Of an answer.
-const LONGEST: u64 = 64 * 1024 * 1024;
+pub use trust::Trust;
 
 /// What the rest of a configuration may be like while only its `admin` section is of interest.
 const LEAST: &str = "listeners: { http: { address: \"127.0.0.1:1\" } }\n\
@@ -29,6 +32,8 @@ const LEAST: &str = "listeners: { http: { address: \"127.0.0.1:1\" } }\n\
 pub struct Target {
     /// Its admin listener.
     pub address: SocketAddr,
+    /// Whom to believe there; `None`: it speaks in the clear.
+    pub trust: Option<Trust>,
     /// Where its token lies.
     pub state_dir: std::path::PathBuf,
     /// What is wrong with the configuration, as far as this process can tell.
@@ -69,19 +74,32 @@ pub struct Answer {
     pub body: Vec<u8>,
 }
 
+/// What is asked.
+#[derive(Clone, Copy, Debug)]
+pub struct Question<'q> {
+    /// GET, POST, DELETE.
+    pub method: &'q str,
+    /// With its query.
+    pub path: &'q str,
+    /// JSON; may be empty.
+    pub body: &'q [u8],
+}
+
 impl Target {
     /// Reads where the process is that runs on the configuration at `path`.
     pub fn find(path: &Path, env: Env<'_>) -> Self {
         let Loading { sources, diagnostics, model, .. } = config::load(path, env);
-        let admin = model.map(|model| model.admin).or_else(|| section_alone(path, &sources, env)).or_else(defaults);
+        let admin = model.as_ref().map(|model| model.admin.clone());
+        let admin = admin.or_else(|| section_alone(path, &sources, env)).or_else(defaults);
+        let trust = admin.as_ref().and_then(|admin| Trust::of(admin, model.as_ref()));
         let (address, state_dir) = admin.map_or_else(
             || (SocketAddr::from(([127, 0, 0, 1], 9090)), "state".into()),
-            |admin| (admin.address.value, admin.state_dir),
+            |admin| (near(admin.address.value), admin.state_dir),
         );
-        Self { address, state_dir, diagnostics, sources }
+        Self { address, trust, state_dir, diagnostics, sources }
     }
 
-    /// One call. `token`: for those that need it.
+    /// One call without a body. `token`: for those that need it.
     ///
     /// # Errors
     /// See [`CallError`].
@@ -92,15 +110,54 @@ impl Target {
         token: Option<&AdminToken>,
         patience: Duration,
     ) -> Result<Answer, CallError> {
-        let mut head = format!("{method} {path} HTTP/1.1\r\nhost: {}\r\nconnection: close\r\n", self.address);
-        if let Some(token) = token {
-            head.push_str(&format!("authorization: Bearer {}\r\n", token.expose()));
-        }
-        head.push_str("content-length: 0\r\n\r\n");
-        let bytes = exchange(self.address, head.as_bytes(), patience)
-            .map_err(|source| CallError::Io { address: self.address, source })?;
-        parse(&bytes).ok_or(CallError::Malformed(self.address))
+        self.ask(Question { method, path, body: b"" }, token, patience)
     }
+
+    /// One call.
+    ///
+    /// # Errors
+    /// See [`CallError`].
+    pub fn ask(
+        &self,
+        question: Question<'_>,
+        token: Option<&AdminToken>,
+        patience: Duration,
+    ) -> Result<Answer, CallError> {
+        let Question { method, path, body } = question;
+        let mut request = format!("{method} {path} HTTP/1.1\r\nhost: {}\r\nconnection: close\r\n", self.address);
+        if let Some(token) = token {
+            request.push_str(&format!("authorization: Bearer {}\r\n", token.expose()));
+        }
+        if !body.is_empty() {
+            request.push_str("content-type: application/json\r\n");
+        }
+        request.push_str(&format!("content-length: {}\r\n\r\n", body.len()));
+        let mut request = zeroize::Zeroizing::new(request.into_bytes());
+        request.extend_from_slice(body);
+        let bytes = wire::exchange(self.address, self.trust.as_ref(), &request, patience)
+            .map_err(|source| CallError::Io { address: self.address, source: self.advised(source) })?;
+        wire::parse(&bytes).ok_or(CallError::Malformed(self.address))
+    }
+
+    /// A refused handshake says little of its reason.
+    fn advised(&self, error: io::Error) -> io::Error {
+        match self.trust.as_ref().and_then(Trust::advice) {
+            Some(advice) if error.kind() != io::ErrorKind::ConnectionRefused => {
+                io::Error::new(error.kind(), format!("{error} ({advice})"))
+            }
+            _ => error,
+        }
+    }
+}
+
+/// A listener on every address is reached on this machine's own.
+fn near(address: SocketAddr) -> SocketAddr {
+    let own = match address.ip() {
+        IpAddr::V4(Ipv4Addr::UNSPECIFIED) => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(Ipv6Addr::UNSPECIFIED) => Ipv6Addr::LOCALHOST.into(),
+        other => other,
+    };
+    SocketAddr::new(own, address.port())
 }
 
 /// Decodes the `admin` section of whichever file has one, as if the rest were in order.
@@ -122,45 +179,6 @@ fn admin_of(section: &Value, dir: &Path, env: Env<'_>) -> Option<Admin> {
 
 fn defaults() -> Option<Admin> {
     config::load_text("defaults", LEAST, Path::new(""), &|_| None).model.map(|model| model.admin)
-}
-
-/// Sends, and reads until the other side closes.
-fn exchange(address: SocketAddr, request: &[u8], patience: Duration) -> io::Result<Vec<u8>> {
-    let deadline = Instant::now() + patience;
-    let left = || match deadline.saturating_duration_since(Instant::now()) {
-        Duration::ZERO => Err(io::Error::from(io::ErrorKind::TimedOut)),
-        left => Ok(left),
-    };
-    let mut stream = TcpStream::connect_timeout(&address, left()?)?;
-    stream.set_write_timeout(Some(left()?))?;
-    stream.write_all(request)?;
-    let (mut answer, mut part) = (Vec::new(), [0; 16 * 1024]);
-    loop {
-        stream.set_read_timeout(Some(left()?))?;
-        match stream.read(&mut part) {
-            Ok(0) => return Ok(answer),
-            Ok(count) => answer.extend_from_slice(part.get(..count).unwrap_or_default()),
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Err(io::ErrorKind::TimedOut.into()),
-            Err(error) => return Err(error),
-        }
-        if answer.len() as u64 > LONGEST {
-            return Err(io::Error::new(io::ErrorKind::InvalidData, "the answer is too long"));
-        }
-    }
-}
-
-/// Status and body. The length must be as announced: an answer that was cut short is none.
-fn parse(bytes: &[u8]) -> Option<Answer> {
-    let end = bytes.windows(4).position(|window| window == b"\r\n\r\n")?;
-    let head = std::str::from_utf8(bytes.get(..end)?).ok()?;
-    let body = bytes.get(end + 4..)?;
-    let (line, fields) = head.split_once("\r\n").unwrap_or((head, ""));
-    let status = line.strip_prefix("HTTP/1.1 ")?.get(..3)?.parse().ok()?;
-    let length = fields.lines().find_map(|field| {
-        let (name, value) = field.split_once(':')?;
-        name.eq_ignore_ascii_case("content-length").then(|| value.trim().parse::<usize>().ok())?
-    })?;
-    (body.len() == length).then(|| Answer { status, body: body.to_owned() })
 }
 
 #[cfg(test)]
@@ -197,11 +215,18 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_is_taken_whole_or_not_at_all() {
-        let whole = parse(b"HTTP/1.1 422 X\r\nContent-Length: 2\r\n\r\n{}").unwrap();
-        assert_eq!((whole.status, whole.body.as_slice()), (422, b"{}".as_slice()));
-        for text in ["", "SSH-2.0-x\r\n", "HTTP/1.1 200 OK\r\ncontent-length: 3\r\n\r\n{}", "HTTP/1.1 200 OK\r\n\r\n"] {
-            assert!(parse(text.as_bytes()).is_none(), "{text:?}");
-        }
+    fn a_listener_on_every_address_is_reached_on_this_machine() {
+        let section = "tls: { certificates: [{ cert: a.crt, key: a.key }] }";
+        let target = find(&format!("{LEAST}admin: {{ address: \"0.0.0.0:7002\", {section} }}\n"));
+        assert!(target.trust.is_some());
+        assert_eq!(target.address, "127.0.0.1:7002".parse().unwrap());
+        assert_eq!(near("[::]:1".parse().unwrap()), "[::1]:1".parse().unwrap());
+    }
+
+    #[test]
+    fn tls_is_not_forgotten_where_the_rest_is_broken() {
+        let section = "tls: { certificates: [{ cert: a.crt, key: a.key }] }";
+        let target = find(&format!("listeners: 1\nadmin: {{ address: \"127.0.0.1:7003\", {section} }}\n"));
+        assert_eq!((target.address.port(), target.trust.is_some()), (7003, true));
     }
 }

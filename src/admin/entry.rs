@@ -8,7 +8,6 @@
 use std::sync::Arc;
 
 use axum::Extension;
-use axum::body::Bytes;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -21,7 +20,7 @@ use crate::secret::Secret;
 use super::answer::{Problem, document, see_other};
 use super::audit::Note;
 use super::caller::{Caller, Held, How, Who};
-use super::form::{Fields, is_form, wants_page};
+use super::form::{Fields, Sent, is_form, wants_page};
 use super::gate::Peer;
 use super::session::{self, Entrant, LIFETIME, Listed, Mark};
 use super::status::time;
@@ -32,6 +31,9 @@ const HOME: &str = "/dashboard";
 
 /// The page with the form.
 const LOG_IN: &str = "/dashboard/login";
+
+/// The same, for somebody who has just left.
+const LOGGED_OUT: &str = "/dashboard/login?done=out";
 
 /// The longest `next`.
 const NEXT: usize = 2048;
@@ -65,7 +67,7 @@ pub async fn log_in(
     State(shared): State<Arc<Shared>>,
     Extension(Peer(peer)): Extension<Peer>,
     headers: HeaderMap,
-    body: Bytes,
+    Sent(body): Sent,
 ) -> Response {
     if is_form(&headers) {
         let asked = Asked::of_form(&body);
@@ -150,7 +152,8 @@ pub async fn log_out(State(shared): State<Arc<Shared>>, headers: HeaderMap) -> R
     if let Some(id) = session::shown(&headers) {
         shared.sessions.end(id.expose());
     }
-    let mut response = if wants_page(&headers) { see_other(LOG_IN) } else { StatusCode::NO_CONTENT.into_response() };
+    let mut response =
+        if wants_page(&headers) { see_other(LOGGED_OUT) } else { StatusCode::NO_CONTENT.into_response() };
     response.headers_mut().insert(header::SET_COOKIE, session::no_cookie());
     response
 }

@@ -5,7 +5,7 @@
 //! send it, as this server grants no CORS.
 
 use axum::body::{Body, Bytes, to_bytes};
-use axum::extract::Request;
+use axum::extract::{FromRequest, Request};
 use axum::http::{HeaderMap, StatusCode, header};
 
 use super::answer::Problem;
@@ -18,6 +18,24 @@ const FORMS: [&str; 3] = ["application/x-www-form-urlencoded", "multipart/form-d
 
 /// The header that scripts of our pages may send instead of the field.
 const HEADER: &str = "x-csrf-token";
+
+/// A whole body, or the answer to one that is too long or cut short.
+#[derive(Debug)]
+pub struct Sent(pub Bytes);
+
+impl<S: Send + Sync> FromRequest<S> for Sent {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
+        Bytes::from_request(request, state).await.map(Self).map_err(|rejection| {
+            if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE {
+                too_large()
+            } else {
+                Problem::new(StatusCode::BAD_REQUEST, "bad_body", "the body could not be read")
+            }
+        })
+    }
+}
 
 /// The fields of a form.
 #[derive(Debug, Default)]

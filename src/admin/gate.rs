@@ -20,7 +20,7 @@ use super::caller::{Caller, How, Who};
 use super::login::{self, Shown};
 use super::origin::{Names, check_host, check_origin};
 use super::session;
-use super::{LOG, Shared, audit, entry, form};
+use super::{LOG, Shared, Wire, audit, entry, form};
 
 /// The longest that a request may take, its body included: a provider may take 35 seconds.
 pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(45);
@@ -74,7 +74,8 @@ async fn answer(
         }
     }
     if let Some(caller) = caller {
-        if needs.login == Login::Needed {
+        // A callback's form shows the state instead, which is as unguessable, and the session's own.
+        if needs.login == Login::Needed && !is_callback(request.uri().path()) {
             request = form::check_csrf(request, caller).await?;
         }
         request.extensions_mut().insert(caller.clone());
@@ -118,7 +119,7 @@ fn admit(shared: &Shared, request: &Request) -> Result<(IpAddr, Needs), Problem>
         return Err(not_allowed());
     }
     let public = table.admin.public_url.as_ref().map(|url| &url.value);
-    let names = Names { own: shared.address, tls: shared.tls, further: &table.admin.hosts, public };
+    let names = Names { own: shared.address, tls: shared.wire == Wire::Tls, further: &table.admin.hosts, public };
     check_host(request.headers(), &names)?;
     if !request.method().is_safe() {
         check_origin(request.method(), request.headers(), &names)?;
@@ -177,6 +178,7 @@ impl Needs {
 fn is_before_login(method: &Method, path: &str) -> bool {
     match path {
         "/login" | "/dashboard/login" => true,
+        "/oauth/callback.js" | "/dashboard/oauth/callback.js" => true,
         _ if is_callback(path) || path.starts_with("/dashboard/assets/") => method.is_safe(),
         _ => false,
     }

@@ -1,12 +1,12 @@
-//! The control plane: the second listener, with health, metrics, status, reload, routes and explain.
+//! The control plane: the second listener, with health, metrics, status, reload, explain, tokens, and the dashboard.
 //!
 //! It runs on a thread and a runtime of its own, so that neither can hold the other up. A connection goes through
 //! `serve` (bounded in number, time and silence), a request through `gate` (who may knock, under which name, from which
-//! page), through `login` (with which token or password), and only then to `api`.
+//! page), through `login` (with which token or password) or `session` (with which cookie), and only then to `api`.
 //!
-//! Invariants: nothing but `/livez`, `/readyz` and, for `metrics.allow`, `/metrics` is answered without logging in
-//! (`everything_else_wants_the_token`); it never listens beyond loopback, as it has no TLS yet
-//! (`it_never_listens_beyond_loopback`).
+//! Invariants: nothing but `/livez`, `/readyz`, for `metrics.allow` `/metrics`, and what the log-in itself is made from is
+//! answered without logging in (`everything_else_wants_the_token`); it never listens beyond loopback without TLS
+//! (`it_never_listens_beyond_loopback_in_the_clear`).
 
 mod answer;
 mod api;
@@ -16,12 +16,16 @@ pub mod client;
 mod entry;
 mod form;
 mod gate;
+mod landing;
 mod login;
 mod origin;
+mod pages;
+mod samples;
 mod serve;
 mod session;
 mod status;
 pub mod token;
+mod tokens;
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
@@ -93,12 +97,21 @@ pub enum BindError {
     },
 }
 
+/// What is spoken on the wire.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wire {
+    /// HTTP in the clear, which never leaves the machine.
+    Clear,
+    /// TLS, with what the table in force has for the admin listener.
+    Tls,
+}
+
 /// Takes the address, before anything is served.
 ///
 /// # Errors
 /// See [`BindError`].
-pub fn bind(address: SocketAddr) -> Result<TcpListener, BindError> {
-    if !address.ip().to_canonical().is_loopback() {
+pub fn bind(address: SocketAddr, wire: Wire) -> Result<TcpListener, BindError> {
+    if wire == Wire::Clear && !address.ip().to_canonical().is_loopback() {
         return Err(BindError::NotLoopback(address));
     }
     let listen = || {
@@ -115,11 +128,16 @@ struct Shared {
     parts: Parts,
     /// Its own address, for the Host check.
     address: SocketAddr,
-    /// Whether it speaks TLS there.
-    tls: bool,
+    wire: Wire,
     counts: login::Counts,
     sessions: session::Sessions,
     patience: Patience,
+    /// What the overview draws.
+    samples: Arc<samples::Samples>,
+    /// Logins that have begun in a browser.
+    underway: pages::Underway,
+    /// Places for those who follow the log.
+    streams: Arc<tokio::sync::Semaphore>,
 }
 
 /// The running admin listener. It serves until this is dropped.
@@ -152,23 +170,27 @@ impl Drop for Running {
 ///
 /// # Errors
 /// No thread or runtime can be started.
-pub fn start(listener: TcpListener, parts: Parts) -> io::Result<Running> {
-    start_with(listener, parts, Patience::default())
+pub fn start(listener: TcpListener, wire: Wire, parts: Parts) -> io::Result<Running> {
+    start_with(listener, wire, parts, Patience::default())
 }
 
-fn start_with(listener: TcpListener, parts: Parts, patience: Patience) -> io::Result<Running> {
+fn start_with(listener: TcpListener, wire: Wire, parts: Parts, patience: Patience) -> io::Result<Running> {
     let address = listener.local_addr()?;
     let (stop, stopped) = watch::channel(false);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().thread_name("admin-blocking").build()?;
     let shared = Arc::new(Shared {
         parts,
         address,
-        tls: false,
+        wire,
         counts: login::Counts::default(),
         sessions: session::Sessions::default(),
         patience,
+        samples: Arc::default(),
+        underway: pages::Underway::default(),
+        streams: pages::places(),
     });
     let serve = move || {
+        runtime.spawn(samples::run(Arc::clone(&shared.samples), Arc::clone(&shared.parts.observer)));
         runtime.block_on(serve::run(listener, shared, stopped));
         // A reload that hangs on a file must not hold up the end of the process.
         runtime.shutdown_background();

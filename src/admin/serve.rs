@@ -20,10 +20,12 @@ use tokio::net::TcpStream;
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Sleep, sleep};
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
 use tower::ServiceExt;
 
-use super::gate::Peer;
-use super::{LOG, Shared, api};
+use super::gate::{Peer, REQUEST_TIMEOUT};
+use super::{LOG, Shared, Wire, api};
 
 /// Connections at a time.
 const CONNECTIONS: usize = 128;
@@ -52,13 +54,13 @@ impl Default for Patience {
 }
 
 /// Serves until stopped.
-pub async fn run(listener: TcpListener, shared: Arc<Shared>, mut stopped: watch::Receiver<bool>) {
+pub async fn run(listener: TcpListener, shared: Arc<Shared>, stopped: watch::Receiver<bool>) {
     let listener = match tokio::net::TcpListener::from_std(listener) {
         Ok(listener) => listener,
         Err(error) => return log::error!(target: LOG, "the admin listener cannot serve: {error}"),
     };
-    let patience = shared.patience;
-    let router = api::router(shared);
+    let terms = Terms { patience: shared.patience, shared: Arc::clone(&shared), router: api::router(shared), stopped };
+    let (patience, mut stopped) = (terms.patience, terms.stopped.clone());
     let places = Arc::new(Semaphore::new(CONNECTIONS));
     let mut connections = JoinSet::new();
     loop {
@@ -72,7 +74,7 @@ pub async fn run(listener: TcpListener, shared: Arc<Shared>, mut stopped: watch:
         while connections.try_join_next().is_some() {}
         match accepted {
             Ok((stream, peer)) => {
-                let connection = serve(stream, peer, router.clone(), patience, stopped.clone());
+                let connection = enter(stream, peer, terms.clone());
                 connections.spawn(async move {
                     connection.await;
                     drop(place);
@@ -90,31 +92,60 @@ pub async fn run(listener: TcpListener, shared: Arc<Shared>, mut stopped: watch:
     let _ = tokio::time::timeout(patience.grace, all_done).await;
 }
 
-async fn serve(
-    stream: TcpStream,
-    peer: SocketAddr,
-    router: Router,
+/// What every connection is served by.
+#[derive(Clone)]
+struct Terms {
     patience: Patience,
-    mut stopped: watch::Receiver<bool>,
-) {
+    shared: Arc<Shared>,
+    router: Router,
+    stopped: watch::Receiver<bool>,
+}
+
+async fn enter(stream: TcpStream, peer: SocketAddr, terms: Terms) {
     // Without it the answer is only a little later.
     let _ = stream.set_nodelay(true);
+    let guarded = Guarded { stream, patience: terms.patience.stall, stall: None };
+    match terms.shared.wire {
+        Wire::Clear => serve(guarded, peer, terms).await,
+        Wire::Tls => match handshake(guarded, &terms).await {
+            Ok(secured) => serve(secured, peer, terms).await,
+            Err(why) => log::debug!(target: LOG, "TLS handshake with {} failed: {why}", peer.ip()),
+        },
+    }
+}
+
+/// With the certificates of the table in force; one that lost them serves nobody.
+async fn handshake(stream: Guarded, terms: &Terms) -> io::Result<TlsStream<Guarded>> {
+    let table = terms.shared.parts.reloader.current();
+    let termination = table.tls.admin().map(|termination| termination.config());
+    let config = termination.ok_or_else(|| io::Error::other("the listener has no certificate"))?;
+    tokio::time::timeout(terms.patience.head, TlsAcceptor::from(config).accept(stream)).await?
+}
+
+async fn serve(stream: impl AsyncRead + AsyncWrite + Unpin, peer: SocketAddr, terms: Terms) {
+    let Terms { patience, router, mut stopped, .. } = terms;
     let service = service_fn(move |request: hyper::Request<Incoming>| handle(request, peer, router.clone()));
     let mut connection = pin!(
         http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(patience.head)
             .max_buf_size(HEAD_SIZE)
-            .serve_connection(TokioIo::new(Guarded { stream, patience: patience.stall, stall: None }), service)
+            .serve_connection(TokioIo::new(stream), service)
     );
-    tokio::select! {
+    let grace = tokio::select! {
         // What goes wrong with one connection is its client's business.
         _ = connection.as_mut() => return,
-        () = sleep(patience.lifetime) => {}
-        _ = stopped.wait_for(|stopped| *stopped) => {}
-    }
+        // A request that has just begun may take as long as any.
+        () = sleep(patience.lifetime) => patience.grace.max(REQUEST_TIMEOUT),
+        _ = stopped.wait_for(|stopped| *stopped) => patience.grace,
+    };
     connection.as_mut().graceful_shutdown();
-    let _ = tokio::time::timeout(patience.grace, connection).await;
+    let all = tokio::time::timeout(grace, connection);
+    tokio::select! {
+        _ = all => {}
+        // The end of the listener does not wait for the end of a connection's life.
+        () = async { let _ = stopped.wait_for(|stopped| *stopped).await; sleep(patience.grace).await; } => {}
+    }
 }
 
 async fn handle(

@@ -80,7 +80,9 @@ impl Bench {
             vault,
             logins,
         };
-        let admin = start_with(bind("127.0.0.1:0".parse().unwrap()).unwrap(), parts, patience).unwrap();
+        let admin =
+            start_with(bind("127.0.0.1:0".parse().unwrap(), Wire::Clear).unwrap(), Wire::Clear, parts, patience)
+                .unwrap();
         Self { _dir: dir, config: path, token: clear, observer, admin }
     }
 
@@ -130,18 +132,20 @@ impl Bench {
 }
 
 #[test]
-fn it_never_listens_beyond_loopback() {
+fn it_never_listens_beyond_loopback_in_the_clear() {
     for address in ["0.0.0.0:0", "[::]:0", "192.0.2.1:0"] {
-        assert!(matches!(bind(address.parse().unwrap()), Err(BindError::NotLoopback(_))), "{address}");
+        let address = address.parse().unwrap();
+        assert!(matches!(bind(address, Wire::Clear), Err(BindError::NotLoopback(_))), "{address}");
+        assert!(!matches!(bind(address, Wire::Tls), Err(BindError::NotLoopback(_))), "{address}");
     }
-    bind("127.0.0.2:0".parse().unwrap()).unwrap();
+    bind("127.0.0.2:0".parse().unwrap(), Wire::Clear).unwrap();
 }
 
 #[test]
 fn an_address_in_use_is_named() {
-    let taken = bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let taken = bind("127.0.0.1:0".parse().unwrap(), Wire::Clear).unwrap();
     let address = taken.local_addr().unwrap();
-    assert!(bind(address).unwrap_err().to_string().contains(&address.to_string()));
+    assert!(bind(address, Wire::Clear).unwrap_err().to_string().contains(&address.to_string()));
 }
 
 #[test]
@@ -446,8 +450,10 @@ fn stopping_is_quick_and_frees_the_address() {
     let begun = Instant::now();
     drop(bench);
     assert!(begun.elapsed() < Duration::from_secs(3), "{:?}", begun.elapsed());
-    bind(address).unwrap();
+    bind(address, Wire::Clear).unwrap();
     drop(idle);
 }
 
 mod sessions;
+
+mod pages;

@@ -292,7 +292,7 @@ impl<'d> Decoder<'d, '_> {
             (false, true) => "an empty value".to_owned(),
             (false, false) if names_a_user(&text.value) => {
                 self.mask_value(node);
-                "a URL that is hidden here".to_owned()
+                "this URL".to_owned()
             }
             (false, false) => shown(&text.value),
         };

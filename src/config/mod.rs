@@ -11,6 +11,7 @@
 mod address;
 mod decoder;
 mod document;
+mod effective;
 mod fields;
 mod files;
 mod header;
@@ -34,6 +35,7 @@ mod tests;
 
 use std::path::{Path, PathBuf};
 
+pub use effective::{Effective, Line, Origin};
 pub use files::read_limited;
 pub use header::prefix as parse_header_prefix;
 pub use model::Model;

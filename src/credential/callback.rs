@@ -2,7 +2,7 @@
 //!
 //! What copying and terminals do to an address is undone; what is left must be one of three forms, and say one thing.
 
-use url::{Url, form_urlencoded};
+use url::Url;
 
 use super::provider::{is_invisible, printable};
 use crate::secret::Secret;
@@ -144,9 +144,10 @@ fn form(text: &str) -> Result<Form<'_>, CallbackError> {
     Ok(Form::Query { query: front, fragment })
 }
 
-/// Whether a text has a parameter of ours.
+/// Whether a text has a value for a parameter of ours.
 fn is_query(text: &str) -> bool {
-    form_urlencoded::parse(text.as_bytes()).any(|(name, _)| NAMES.contains(&&*name))
+    let names = text.split('&').filter_map(|part| part.split_once('=')).map(|(name, _)| decoded(name));
+    names.flatten().flatten().any(|name| NAMES.contains(&name.as_str()))
 }
 
 fn begins_with(text: &str, prefix: &str) -> bool {

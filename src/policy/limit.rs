@@ -65,6 +65,12 @@ impl Quota {
         Self { interval, tolerance: interval.saturating_mul(u64::from(burst.max(1) - 1)) }
     }
 
+    /// How many requests flow in within a second.
+    #[allow(clippy::cast_precision_loss, reason = "a number for people")]
+    pub fn per_second(&self) -> f64 {
+        1e9 / self.interval as f64
+    }
+
     /// Whether a request passes when the bucket will be full at `full_at`: then when it will be full after it, else how long to
     /// wait for the next one that passes.
     fn judge(&self, full_at: Nanos, now: Nanos) -> Result<Nanos, Nanos> {

@@ -14,7 +14,7 @@ mod report;
 pub(crate) mod tests;
 pub mod watch;
 
-use std::collections::HashSet;
+use std::collections::{HashSet, VecDeque};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -23,7 +23,7 @@ use std::time::Instant;
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 
-use crate::config::{self, Loading, Sources};
+use crate::config::{self, Effective, Loading, Sources};
 use crate::diagnostic::Diagnostic;
 use crate::follow::Fingerprint;
 use crate::observe::{Observer, systemd};
@@ -31,10 +31,16 @@ use crate::table::Table;
 use crate::table::compile::{Compiled, Stamp, compile};
 use crate::table::diff::diff;
 
-pub use report::{Changes, Outcome, Report, Trigger};
+pub use report::{Changes, Named, Outcome, Report, Trigger};
 
 /// Where this module's lines in the process log come from.
 const LOG: &str = "countersign::reload";
+
+/// Reloads of the past that are remembered.
+const HISTORY: usize = 50;
+
+/// Diagnostics of a reload that are kept with their excerpts.
+const EXCERPTS: usize = 50;
 
 /// Looks variables up; of the process, or of a test.
 pub type Environment = Arc<dyn Fn(&str) -> Option<String> + Send + Sync>;
@@ -57,6 +63,8 @@ pub struct Reloader {
     path: Option<PathBuf>,
     table: Arc<ArcSwap<Table>>,
     last: ArcSwap<Report>,
+    /// The last ones that changed something, were rejected, or were asked for; the newest first.
+    history: Mutex<VecDeque<Arc<Report>>>,
     /// Warnings of the first load, as lines for the log.
     first_warnings: Vec<String>,
     /// What was read for the table in force and by the last attempt, and how it looked then.
@@ -113,6 +121,7 @@ impl Reloader {
             load,
             path,
             table: Arc::new(ArcSwap::from_pointee(table)),
+            history: Mutex::new(VecDeque::from([Arc::new(report.clone())])),
             last: ArcSwap::from_pointee(report),
             first_warnings: lines(&candidate.sources, &candidate.diagnostics),
             seen: Mutex::new((candidate.watched, candidate.fingerprint)),
@@ -155,6 +164,29 @@ impl Reloader {
     /// How the last reload went.
     pub fn last(&self) -> Arc<Report> {
         self.last.load_full()
+    }
+
+    /// The reloads of the past that are worth knowing of, the newest first.
+    pub fn history(&self) -> Vec<Arc<Report>> {
+        self.history.lock().iter().cloned().collect()
+    }
+
+    /// A file that was touched and says the same is no part of the history.
+    fn remember(&self, report: &Arc<Report>) {
+        if report.outcome == Outcome::Unchanged && report.trigger == Trigger::File {
+            return;
+        }
+        let mut history = self.history.lock();
+        history.truncate(HISTORY - 1);
+        history.push_front(Arc::clone(report));
+    }
+
+    /// What is in force, key by key. Read again for this, as it is large and seldom asked for: `None` when the files do not say
+    /// what is in force (any more). Blocks.
+    pub fn effective(&self) -> Option<Effective> {
+        let Loading { sources, model, sha256, .. } = (self.load)();
+        let in_force = hex::encode(sha256) == self.current().sha256;
+        Some(Effective::of(&model.filter(|_| in_force)?, &sources))
     }
 
     /// The configuration file, if there is one.
@@ -210,7 +242,9 @@ impl Reloader {
             }
         };
         self.announce(&report, &self.last());
-        self.last.store(Arc::new(report.clone()));
+        let kept = Arc::new(report.clone());
+        self.remember(&kept);
+        self.last.store(kept);
         self.sweep();
         report
     }
@@ -256,6 +290,7 @@ impl Reloader {
     fn publish(&self, old: &Arc<Table>, table: Table, report: &mut Report) {
         let difference = diff(old, &table);
         report.changes = Changes::of(&difference);
+        report.named = Named::of(&difference);
         report.needs_restart = difference.needs_restart;
         report.generation = table.generation;
         let table = Arc::new(table);
@@ -323,9 +358,16 @@ impl Candidate {
             at: crate::clock::unix_millis(),
             took: begun.elapsed(),
             changes: Changes::default(),
+            named: Named::default(),
             lines: lines(&self.sources, &self.diagnostics),
+            excerpts: excerpts(&self.sources, &self.diagnostics),
         }
     }
+}
+
+fn excerpts(sources: &Sources, diagnostics: &[Diagnostic]) -> Vec<String> {
+    let human = |diagnostic| config::render::human(sources, std::slice::from_ref(diagnostic), false);
+    diagnostics.iter().take(EXCERPTS).map(human).collect()
 }
 
 fn lines(sources: &Sources, diagnostics: &[Diagnostic]) -> Vec<String> {

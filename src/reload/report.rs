@@ -75,6 +75,34 @@ impl Changes {
     }
 }
 
+/// What an edit touched, by name: the first of each kind, as the past is kept in memory.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Named {
+    /// Routes, as `project/environment/prefix`.
+    pub added: Vec<String>,
+    /// Routes.
+    pub removed: Vec<String>,
+    /// Routes.
+    pub changed: Vec<String>,
+    /// Keys outside of the routes.
+    pub settings: Vec<String>,
+    /// How many more routes were added, removed and changed.
+    pub omitted: [usize; 3],
+}
+
+impl Named {
+    /// Names of a kind that are kept.
+    const KEPT: usize = 50;
+
+    pub(super) fn of(diff: &Diff) -> Self {
+        let first = |names: &[String]| names.iter().take(Self::KEPT).cloned().collect::<Vec<_>>();
+        let routes = [&diff.added, &diff.removed, &diff.changed];
+        let omitted = routes.map(|names| names.len().saturating_sub(Self::KEPT));
+        let [added, removed, changed] = routes.map(|names| first(names));
+        Self { added, removed, changed, settings: first(&diff.settings), omitted }
+    }
+}
+
 /// One reload. Serialized, it is the answer of `POST /api/v1/reload`.
 #[derive(Clone, Debug, Serialize)]
 pub struct Report {
@@ -98,9 +126,15 @@ pub struct Report {
     /// What it changed.
     #[serde(skip)]
     pub changes: Changes,
+    /// What it changed, by name.
+    #[serde(skip)]
+    pub named: Named,
     /// The diagnostics, a line each.
     #[serde(skip)]
     pub lines: Vec<String>,
+    /// The first diagnostics, each with the line that it is about; secrets masked.
+    #[serde(skip)]
+    pub excerpts: Vec<String>,
 }
 
 impl Report {
@@ -127,7 +161,9 @@ impl Report {
             at: crate::clock::unix_millis(),
             took: begun.elapsed(),
             changes: Changes::default(),
+            named: Named::default(),
             lines: vec![message.to_owned()],
+            excerpts: Vec::new(),
         }
     }
 

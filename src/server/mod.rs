@@ -149,7 +149,8 @@ fn start(source: &Source, reloader: &Arc<Reloader>, table: &Table) -> Result<Run
         log::warn!("{note}");
     }
     let bound = proxy::bind(&table.listeners)?;
-    let admin = if source.has_admin() { Some(admin::bind(table.admin.address.value)?) } else { None };
+    let wire = if table.admin.tls.is_some() { admin::Wire::Tls } else { admin::Wire::Clear };
+    let admin = if source.has_admin() { Some(admin::bind(table.admin.address.value, wire)?) } else { None };
     let token = admin.as_ref().map(|_| token(source, table)).transpose()?;
     let pid = writable(source, table)?;
     reloader.observe(Arc::clone(&observer));
@@ -175,7 +176,7 @@ fn start(source: &Source, reloader: &Arc<Reloader>, table: &Table) -> Result<Run
             let vault = Arc::clone(&vault);
             let parts =
                 Parts { reloader, observer, token, verifier, listeners: addresses, started_at, acme, vault, logins };
-            Some(admin::start(listener, parts).map_err(StartError::System)?)
+            Some(admin::start(listener, wire, parts).map_err(StartError::System)?)
         }
         None => None,
     };

@@ -17,7 +17,6 @@ mod explain;
 mod log;
 mod moment;
 mod overview;
-mod place;
 mod routes;
 mod sessions;
 mod sign_in;
@@ -41,13 +40,14 @@ use serde_json::{Map, Value};
 
 use super::Shared;
 use super::answer::{Problem, document, page};
-use super::caller::Caller;
+use super::caller::{self, Caller};
 
 pub use account::Underway;
-pub use sign_in::{Refusal, sign_in};
+pub use assets::{ICON, STYLE};
+pub use log::places;
+pub use words::Words;
 
 use moment::Moment;
-use words::Words;
 
 /// All pages.
 pub fn router() -> Router<Arc<Shared>> {
@@ -55,6 +55,7 @@ pub fn router() -> Router<Arc<Shared>> {
         .route("/dashboard", get(overview::page))
         .route("/dashboard/", get(overview::page))
         .route("/dashboard/live.json", get(overview::live))
+        .route("/dashboard/login", get(sign_in::page))
         .route("/dashboard/assets/{name}", get(assets::serve))
         .route("/dashboard/tokens", get(tokens::page))
         .route("/dashboard/tokens/live.json", get(tokens::live))
@@ -74,6 +75,7 @@ pub fn router() -> Router<Arc<Shared>> {
         .route("/dashboard/log/stream", get(log::stream))
         .route("/dashboard/sessions", get(sessions::page))
         .route("/dashboard/sessions/{handle}/revoke", post(sessions::revoke))
+        .route("/dashboard/{*rest}", get(not_found))
         .layer(from_fn(remember_language))
 }
 
@@ -100,13 +102,16 @@ impl<S: Sync> FromRequestParts<S> for Visit {
     type Rejection = std::convert::Infallible;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Self::Rejection> {
-        let caller = parts.extensions.get::<Caller>().cloned();
-        let who = caller.as_ref().map(|caller| Who {
-            name: caller.who.to_string(),
-            csrf: caller.csrf().unwrap_or_default().to_owned(),
-        });
         let chosen = asked_language(parts.uri.query());
         let w = chosen.unwrap_or_else(|| Words::of(&parts.headers));
+        let caller = parts.extensions.get::<Caller>().cloned();
+        let who = caller.as_ref().map(|caller| Who {
+            name: match &caller.who {
+                caller::Who::Token => w.admin_token.to_owned(),
+                caller::Who::User(user) => user.to_string(),
+            },
+            csrf: caller.csrf().unwrap_or_default().to_owned(),
+        });
         Ok(Self { w, who, path: parts.uri.path().to_owned(), caller })
     }
 }
@@ -250,7 +255,7 @@ fn notice(visit: &Visit, status: StatusCode, notice: Notice, href: &'static str,
 }
 
 /// There is no such page.
-pub async fn not_found(visit: Visit) -> Response {
+async fn not_found(visit: Visit) -> Response {
     let said = Notice::bad(visit.w.not_found, "", visit.w.not_found_next);
     notice(&visit, StatusCode::NOT_FOUND, said, "/dashboard", visit.w.overview)
 }
@@ -258,7 +263,11 @@ pub async fn not_found(visit: Visit) -> Response {
 /// A filled template as an answer.
 fn html(status: StatusCode, template: &impl Template) -> Response {
     match template.render() {
-        Ok(text) => page(status, text),
+        Ok(text) => {
+            let mut response = page(text);
+            *response.status_mut() = status;
+            response
+        }
         Err(error) => {
             ::log::error!(target: super::LOG, "a page could not be made: {error}");
             let message = "the page could not be made; the log says more";
@@ -276,15 +285,6 @@ fn part(template: &impl Template) -> String {
 fn parts(pairs: Vec<(&str, String)>) -> Response {
     let map: Map<String, Value> = pairs.into_iter().map(|(name, text)| (format!("part-{name}"), text.into())).collect();
     document(StatusCode::OK, &map)
-}
-
-/// To a page, after a form.
-fn see(address: &str) -> Response {
-    let mut response = StatusCode::SEE_OTHER.into_response();
-    if let Ok(address) = HeaderValue::try_from(address) {
-        response.headers_mut().insert(header::LOCATION, address);
-    }
-    response
 }
 
 /// Makes a page on another thread: large tables must not hold up health.

@@ -48,6 +48,11 @@ words! {
     live_again: "Live updates are back.", "实时更新已恢复。";
     copy: "Copy", "复制";
     copied: "Copied", "已复制";
+    landing: "The login is almost done", "登录即将完成";
+    landing_next: "If nothing happens, press the button.", "如果没有自动继续，请点击按钮。";
+    landing_failed: "The login did not end here.", "登录没有完成。";
+    landing_failed_next: "Begin again with Add Account. If it was begun in another session or on the command line, go back, copy the address, and submit it there.", "请通过“添加账户”重新开始；如果登录是在其他会话或命令行中发起的，请返回上一页，复制地址并在那里提交。";
+    go_on: "Continue", "继续";
     not_found: "There is no such page", "页面不存在";
     not_found_next: "The link may be old. Start from the overview.", "链接可能已失效，请从概览页重新开始。";
     fault: "Something went wrong in Countersign itself", "Countersign 内部出错";
@@ -57,6 +62,11 @@ words! {
     sign_in: "Sign in", "登录";
     sign_in_failed: "That did not work.", "登录失败。";
     signed_out: "You are signed out.", "您已退出登录。";
+    wrong_token: "This is not the admin token.", "管理令牌不正确。";
+    wrong_password: "User and password do not belong together.", "用户名或密码不正确。";
+    too_many_attempts: "Too many wrong attempts from this address. Wait a minute.", "该地址尝试次数过多，请等待一分钟。";
+    authentication_busy: "Too many passwords wait to be verified. Try again in a moment.", "待验证的密码过多，请稍后重试。";
+    sign_in_again: "Please sign in again.", "请重新登录。";
     with_token: "With the admin token", "使用管理令牌";
     admin_token: "Admin token", "管理令牌";
     token_where: "It is the one line in this file, on the machine that runs Countersign:", "令牌是运行 Countersign 的机器上这个文件中的唯一一行：";
@@ -310,6 +320,7 @@ words! {
     changed_restart: "wait for a restart", "待重启生效";
     effective: "Effective configuration", "生效配置";
     effective_help: "Every value in force, defaults filled in, secrets masked, and where it was written.", "所有生效的值（含默认值，密文已遮盖）及其来源。";
+    effective_not: "The files say something else than what is in force: the last edit was rejected, or is being read right now.", "文件内容与当前生效的配置不一致：最近的修改被拒绝，或正在读取。";
     filter_keys: "key, value or file", "键、值或文件";
     key: "Key", "键";
     origin: "Origin", "来源";
@@ -425,19 +436,14 @@ mod tests {
 
     #[test]
     fn the_words_of_the_interface_are_kept() {
-        assert_eq!([EN.add_account, EN.login, EN.manual_callback, EN.submit], [
-            "Add Account",
-            "Login",
-            "Manual Callback",
-            "Submit"
-        ]);
-        assert_eq!([EN.valid, EN.expiring, EN.expired, EN.resting, EN.needs_login], [
-            "valid",
-            "expiring",
-            "expired",
-            "resting",
-            "needs_login"
-        ]);
+        assert_eq!(
+            [EN.add_account, EN.login, EN.manual_callback, EN.submit],
+            ["Add Account", "Login", "Manual Callback", "Submit"]
+        );
+        assert_eq!(
+            [EN.valid, EN.expiring, EN.expired, EN.resting, EN.needs_login],
+            ["valid", "expiring", "expired", "resting", "needs_login"]
+        );
         assert_eq!([ZH.add_account, ZH.login, ZH.manual_callback, ZH.submit], ["添加账户", "登录", "手动回调", "提交"]);
     }
 
@@ -446,7 +452,10 @@ mod tests {
         for (name, english, chinese) in ALL {
             assert!(!english.is_empty() && !chinese.is_empty(), "{name}");
             assert_eq!(english.matches("{}").count(), chinese.matches("{}").count(), "{name}");
-            assert!(!english.contains(['<', '>', '&']) && !chinese.contains(['<', '>', '&']), "{name} is text, not HTML");
+            assert!(
+                !english.contains(['<', '>', '&']) && !chinese.contains(['<', '>', '&']),
+                "{name} is text, not HTML"
+            );
         }
     }
 

@@ -22,7 +22,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sha2::{Digest, Sha256};
-use url::Url;
 
 use super::LOG;
 use super::callback::{Callback, Outcome};
@@ -320,7 +319,7 @@ impl Inner {
             detail: format!("there is no provider {} any more", entry.provider),
         })?;
         let fits = session.is_none_or(|session| session.0 == entry.session)
-            && callback.address.as_deref().is_none_or(|address| is_same_address(address, &entry.redirect_uri))
+            && callback.matches(&entry.redirect_uri)
             && provider.takes_issuer(callback.issuer.as_deref());
         if fits { Ok((entry, provider)) } else { Err(FinishError::InvalidState) }
     }
@@ -374,18 +373,6 @@ impl Inner {
 
 fn nobody_logs_in(provider: &Provider) -> BeginError {
     BeginError::NoSuchFlow(format!("nobody logs in to {}: it is asked with the client's own secret", provider.name))
-}
-
-/// Scheme, host, port and path, whatever way they are written; `127.0.0.1`, `[::1]` and `localhost` are three hosts
-/// (RFC 8252 §8.3).
-fn is_same_address(pasted: &str, registered: &str) -> bool {
-    let parsed = Url::parse(pasted).ok().zip(Url::parse(registered).ok());
-    parsed.is_some_and(|(pasted, registered)| {
-        (pasted.scheme(), pasted.host_str(), pasted.port_or_known_default(), pasted.path())
-            == (registered.scheme(), registered.host_str(), registered.port_or_known_default(), registered.path())
-            && pasted.username().is_empty()
-            && pasted.password().is_none()
-    })
 }
 
 /// What a state is known by: nothing that is kept lets anybody say it.

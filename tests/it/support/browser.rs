@@ -56,7 +56,7 @@ impl Browser {
         });
         let arguments = arguments(&profile.path().join("profile").display().to_string());
         let capabilities = json!({ "capabilities": { "alwaysMatch": { "browserName": "chrome",
-            "acceptInsecureCerts": true, "goog:chromeOptions": { "args": arguments } } } });
+            "acceptInsecureCerts": true, "goog:loggingPrefs": { "browser": "ALL" }, "goog:chromeOptions": { "args": arguments } } } });
         let mut started = Self { address, session: String::new(), driver, browser: 0, _profile: profile };
         let session = started.ask("POST", "/session", &capabilities).unwrap_or_else(|error| panic!("{error}"));
         started.session = session["sessionId"].as_str().expect("a session").to_owned();
@@ -258,6 +258,16 @@ impl Browser {
     pub fn focused(&self) -> Element {
         let value = self.command("GET", "/element/active", &Value::Null);
         Element(value[ELEMENT].as_str().expect("an element").to_owned())
+    }
+
+    /// Goes over to the window that was opened last; fails when there is no second one.
+    pub fn follow(&self) -> &Self {
+        let windows = self.wait("second window", || {
+            let value = self.command("GET", "/window/handles", &Value::Null);
+            value.as_array().cloned().filter(|windows| windows.len() > 1)
+        });
+        self.command("POST", "/window", &json!({ "handle": windows.last() }));
+        self
     }
 
     /// Says yes to the question that the page asks (`confirm`).
