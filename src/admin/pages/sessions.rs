@@ -16,7 +16,6 @@ use super::super::session::Listed;
 use super::moment::Moment;
 use super::words::Words;
 use super::{Frame, Visit, html};
-use crate::clock::Moment;
 
 #[derive(Template)]
 #[template(path = "sessions.html")]

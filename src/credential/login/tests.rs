@@ -15,7 +15,8 @@ use super::*;
 use crate::observe::Observer;
 
 const REDIRECT: &str = "http://127.0.0.1:9090/oauth/callback";
-const GRANTED: &str = r#"{"access_token": "4ccess", "refresh_token": "r3fresh", "token_type": "Bearer", "expires_in": 3600}"#;
+const GRANTED: &str =
+    r#"{"access_token": "4ccess", "refresh_token": "r3fresh", "token_type": "Bearer", "expires_in": 3600}"#;
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// What a provider answers to a form: status and body.
@@ -285,7 +286,8 @@ async fn who_asked_may_leave_and_the_token_comes() {
         let outcome = runtime.block_on(async {
             let bench = bench.await;
             let state = bench.begin().await;
-            let asking = bench.paste(&address(&state));
+            let pasted = address(&state);
+            let asking = bench.paste(&pasted);
             assert!(tokio::time::timeout(Duration::from_millis(100), asking).await.is_err());
             tell.send(()).unwrap();
             let began = std::time::Instant::now();
