@@ -152,7 +152,8 @@ pub async fn log_out(State(shared): State<Arc<Shared>>, headers: HeaderMap) -> R
     if let Some(id) = session::shown(&headers) {
         shared.sessions.end(id.expose());
     }
-    let mut response = if wants_page(&headers) { see_other(LOGGED_OUT) } else { StatusCode::NO_CONTENT.into_response() };
+    let mut response =
+        if wants_page(&headers) { see_other(LOGGED_OUT) } else { StatusCode::NO_CONTENT.into_response() };
     response.headers_mut().insert(header::SET_COOKIE, session::no_cookie());
     response
 }

@@ -144,7 +144,8 @@ fn every_configuration_that_is_shipped_holds_strictly() {
 fn the_remote_set_up_is_moved_by_its_variables() {
     let place = tempfile::tempdir().unwrap();
     let read = |variables: &'static [(&'static str, &'static str)]| {
-        let env = move |name: &str| variables.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned());
+        let env =
+            move |name: &str| variables.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned());
         load_text("kiro.yaml", &read(Path::new("conf/kiro.yaml")), place.path(), &env)
     };
     let loading = read(&[
@@ -162,10 +163,9 @@ fn the_remote_set_up_is_moved_by_its_variables() {
     assert_eq!(model.logging.file.as_deref(), Some(Path::new("/var/log/kiro.log")));
     let route = &model.projects[0].environments[0].routes[0];
     assert_eq!((route.prefix.as_str(), route.credential.as_ref().map(|name| name.as_str())), ("/v1", Some("kiro")));
-    for (variables, code) in [
-        (&[][..], "unset_variable"),
-        (&[("KIRO_CLIENT_TOKEN", "your-secure-token")][..], "placeholder_token"),
-    ] {
+    for (variables, code) in
+        [(&[][..], "unset_variable"), (&[("KIRO_CLIENT_TOKEN", "your-secure-token")][..], "placeholder_token")]
+    {
         let loading = read(variables);
         assert!(loading.model.is_none() && loading.diagnostics.iter().any(|it| it.code == code), "{code}");
     }

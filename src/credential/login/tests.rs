@@ -15,7 +15,8 @@ use super::*;
 use crate::observe::Observer;
 
 const REDIRECT: &str = "http://127.0.0.1:9090/oauth/callback";
-const GRANTED: &str = r#"{"access_token": "4ccess", "refresh_token": "r3fresh", "token_type": "Bearer", "expires_in": 3600}"#;
+const GRANTED: &str =
+    r#"{"access_token": "4ccess", "refresh_token": "r3fresh", "token_type": "Bearer", "expires_in": 3600}"#;
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// What a provider answers to a form: status and body.
