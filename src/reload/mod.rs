@@ -23,7 +23,7 @@ use std::time::Instant;
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 
-use crate::config::{self, Loading, Sources};
+use crate::config::{self, Effective, Loading, Sources};
 use crate::diagnostic::Diagnostic;
 use crate::follow::Fingerprint;
 use crate::observe::{Observer, systemd};
@@ -179,6 +179,14 @@ impl Reloader {
         let mut history = self.history.lock();
         history.truncate(HISTORY - 1);
         history.push_front(Arc::clone(report));
+    }
+
+    /// What is in force, key by key. Read again for this, as it is large and seldom asked for: `None` when the files do not say
+    /// what is in force (any more). Blocks.
+    pub fn effective(&self) -> Option<Effective> {
+        let Loading { sources, model, sha256, .. } = (self.load)();
+        let in_force = hex::encode(sha256) == self.current().sha256;
+        Some(Effective::of(&model.filter(|_| in_force)?, &sources))
     }
 
     /// The configuration file, if there is one.
