@@ -37,8 +37,10 @@ pub fn read(folder: &Folder, name: &str, largest: usize) -> Result<Option<Zeroiz
     Err(unreadable(Errno::AGAIN.into()))
 }
 
-/// What a file is that was opened under a name, as the name says it: that it is this file, and has no other name, is one moment's
-/// truth then. (Of the open file alone one would not know which of its names has gone meanwhile.) `None`: the name is another's by now.
+/// What a file is that was opened under a name, if the name still is that file's. `None`: it is another's by now.
+///
+/// That keeps out what a link is turned into, and what was replaced. A second name that goes at this very instant is not seen by any
+/// look: the system counts a file's names before it lets go of one. But only this user can give a file a name in here.
 pub fn named(folder: &Folder, name: &str, file: &File) -> io::Result<Option<Stat>> {
     let opened = fstat(file)?;
     let is_it = |named: &Stat| (named.st_dev, named.st_ino) == (opened.st_dev, opened.st_ino);
