@@ -17,9 +17,9 @@ use crate::table::Table;
 use crate::table::explain::{Question, explain};
 
 use super::answer::{Problem, document, text, typed};
-use super::status::{Routes, Status};
 use super::audit::NoChange;
 use super::form::Sent;
+use super::status::{Routes, Status};
 use super::{Shared, entry, gate, landing, pages, tokens};
 
 const CONTENTS: &str = "countersign admin\n\n\

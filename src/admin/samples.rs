@@ -34,7 +34,7 @@ pub struct Slot {
     pub in_flight: u64,
     /// The most open streams that were seen.
     pub streams: u64,
-    looks: u32,
+    pub(super) looks: u32,
 }
 
 /// The last slots.

@@ -80,7 +80,9 @@ impl Bench {
             vault,
             logins,
         };
-        let admin = start_with(bind("127.0.0.1:0".parse().unwrap(), Wire::Clear).unwrap(), Wire::Clear, parts, patience).unwrap();
+        let admin =
+            start_with(bind("127.0.0.1:0".parse().unwrap(), Wire::Clear).unwrap(), Wire::Clear, parts, patience)
+                .unwrap();
         Self { _dir: dir, config: path, token: clear, observer, admin }
     }
 

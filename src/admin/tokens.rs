@@ -109,7 +109,11 @@ pub enum AskedFlow {
 }
 
 /// Begins a login.
-pub async fn begin(State(shared): State<Arc<Shared>>, Extension(caller): Extension<Caller>, Sent(body): Sent) -> Response {
+pub async fn begin(
+    State(shared): State<Arc<Shared>>,
+    Extension(caller): Extension<Caller>,
+    Sent(body): Sent,
+) -> Response {
     let asked: AskedLogin = match serde_json::from_slice(&body) {
         Ok(asked) => asked,
         Err(error) => return bad_body(&format!("a login is {{\"provider\":\"…\"}}: {error}")).into_response(),

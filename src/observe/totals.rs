@@ -54,7 +54,7 @@ pub struct Counted {
     pub refused: u64,
     /// 5xx, and answers that were cut short.
     pub failed: u64,
-    first_bytes: [u64; BUCKETS],
+    pub(crate) first_bytes: [u64; BUCKETS],
 }
 
 impl Default for Counted {

@@ -16,8 +16,8 @@ use serde::Deserialize;
 
 use crate::clock;
 use crate::credential::callback::{self, CallbackError};
-use crate::credential::provider::Kind;
 use crate::credential::login::{BeginError, Begun, DeviceState, FinishError, Flow};
+use crate::credential::provider::Kind;
 use crate::id::RequestId;
 
 use super::super::answer::see_other;
@@ -320,7 +320,9 @@ pub async fn callback(State(shared): State<Arc<Shared>>, visit: Visit, body: Byt
     let fields = Fields::parse(&body);
     let pasted = fields.one("callback_url").unwrap_or_default();
     let outcome = match callback::parse(pasted) {
-        Ok(callback) => shared.parts.logins.finish(callback, None).await.map_err(|error| finish_problem(visit.w, &error)),
+        Ok(callback) => {
+            shared.parts.logins.finish(callback, None).await.map_err(|error| finish_problem(visit.w, &error))
+        }
         Err(error) => Err((StatusCode::BAD_REQUEST, true, callback_problem(visit.w, error))),
     };
     match outcome {
@@ -342,9 +344,7 @@ type Said = (StatusCode, bool, Notice);
 fn finish_problem(w: &Words, error: &FinishError) -> Said {
     let message = error.to_string();
     match error {
-        FinishError::InvalidState => {
-            (StatusCode::BAD_REQUEST, true, Notice::bad(&message, "", w.invalid_state_next))
-        }
+        FinishError::InvalidState => (StatusCode::BAD_REQUEST, true, Notice::bad(&message, "", w.invalid_state_next)),
         FinishError::Refused { detail } => {
             (StatusCode::BAD_REQUEST, false, Notice::bad(&message, detail.clone(), w.refused_next))
         }
@@ -361,10 +361,9 @@ fn finish_problem(w: &Words, error: &FinishError) -> Said {
 fn callback_problem(w: &Words, error: CallbackError) -> Notice {
     let next = match error {
         CallbackError::Missing => w.missing_next,
-        CallbackError::Ambiguous
-        | CallbackError::TooLong
-        | CallbackError::Malformed
-        | CallbackError::InFragment => w.malformed_next,
+        CallbackError::Ambiguous | CallbackError::TooLong | CallbackError::Malformed | CallbackError::InFragment => {
+            w.malformed_next
+        }
     };
     Notice::bad(&error.to_string(), "", next)
 }
@@ -394,7 +393,10 @@ mod tests {
         assert!(back("http://127.0.0.1:9090/oauth/callback", &[(origin.clone(), "http://127.0.0.1:9090")]));
         assert!(back("https://edge.test/dashboard/oauth/callback", &[(origin.clone(), "https://edge.test")]));
         assert!(back("http://127.0.0.1:9090/oauth/callback", &[(host.clone(), "127.0.0.1:9090")]));
-        assert!(!back("http://127.0.0.1:9090/oauth/callback", &[(origin, "https://edge.test"), (host.clone(), "127.0.0.1:9090")]));
+        assert!(!back(
+            "http://127.0.0.1:9090/oauth/callback",
+            &[(origin, "https://edge.test"), (host.clone(), "127.0.0.1:9090")]
+        ));
         assert!(!back("http://127.0.0.1:9090/oauth/callback", &[(host, "localhost:9090")]));
         assert!(!back("nonsense", &[]));
     }

@@ -81,7 +81,8 @@ impl Question {
 
 fn field(number: usize, line: &str) -> Result<(HeaderName, HeaderValue), String> {
     let (name, value) = line.split_once(':').ok_or_else(|| format!("header {number} is not `name: value`"))?;
-    let name = HeaderName::try_from(name.trim()).map_err(|_| format!("header {number} has no name that one may have"))?;
+    let name =
+        HeaderName::try_from(name.trim()).map_err(|_| format!("header {number} has no name that one may have"))?;
     match HeaderValue::from_str(value.trim()) {
         Ok(value) => Ok((name, value)),
         Err(_) => Err(format!("the value of `{name}` cannot be a header's")),

@@ -98,7 +98,9 @@ pub async fn page(State(shared): State<Arc<Shared>>, visit: Visit, Query(asked):
                 &asked.level,
                 [("", w.level_all), ("problems", w.level_problems), ("errors", w.level_errors)],
             ),
-            projects: projects.map(|name| Choice { selected: name == asked.project, value: name.clone(), name }).collect(),
+            projects: projects
+                .map(|name| Choice { selected: name == asked.project, value: name.clone(), name })
+                .collect(),
             route: asked.route.clone(),
             query: asked.q.clone(),
             state: fill(w.log_state, &[&lines.len().to_string(), &count(LINES as u64)]),
@@ -146,7 +148,8 @@ pub async fn stream(
     };
     let last = headers.get("last-event-id").and_then(|id| id.to_str().ok()?.parse().ok());
     let from = last.or(asked.after).unwrap_or_else(|| shared.parts.observer.recent.newest());
-    let tail = Tail { shared, w: visit.w, wanted: Wanted::of(&asked), from, ends: Instant::now() + LASTS, _place: place };
+    let tail =
+        Tail { shared, w: visit.w, wanted: Wanted::of(&asked), from, ends: Instant::now() + LASTS, _place: place };
     let events = stream::unfold((tail, Vec::new().into_iter()), next);
     Sse::new(events).keep_alive(KeepAlive::new().interval(Duration::from_secs(15))).into_response()
 }
@@ -398,7 +401,10 @@ mod tests {
         assert_eq!((read.clock.as_str(), read.aside.as_str()), ("19:45:58.123", "demo/production · 1.5 ms"));
         let text = "2026-11-21T19:45:58.123456Z \u{1b}[33mWARN \u{1b}[0m countersign::reload: a: b";
         let read = Read::of(line(Source::Process, text)).shown(&EN);
-        assert_eq!((read.level.as_str(), read.what.as_str(), read.aside.as_str()), ("warn", "a: b", "countersign::reload"));
+        assert_eq!(
+            (read.level.as_str(), read.what.as_str(), read.aside.as_str()),
+            ("warn", "a: b", "countersign::reload")
+        );
         let combined = r#"192.0.2.7 - dev [21/Nov/2026:19:45:58 +0000] "GET / HTTP/1.1" 503 512 "-" "curl/8""#;
         let read = Read::of(line(Source::Access, combined)).shown(&EN);
         assert_eq!((read.level.as_str(), read.tone, read.what.as_str()), ("503", "bad", combined));
@@ -410,7 +416,12 @@ mod tests {
         let shown = |asked: Asked| entry(asked, Source::Access, ACCESS).is_some();
         let text = str::to_owned;
         assert!(shown(Asked::default()));
-        assert!(shown(Asked { level: text("problems"), project: text("demo"), route: text("/a0"), ..Asked::default() }));
+        assert!(shown(Asked {
+            level: text("problems"),
+            project: text("demo"),
+            route: text("/a0"),
+            ..Asked::default()
+        }));
         assert!(shown(Asked { q: text("A0/X"), source: text("access"), ..Asked::default() }));
         assert!(!shown(Asked { level: text("errors"), ..Asked::default() }));
         assert!(!shown(Asked { route: text("/a"), ..Asked::default() }));

@@ -102,10 +102,9 @@ impl<S: Sync> FromRequestParts<S> for Visit {
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Self::Rejection> {
         let caller = parts.extensions.get::<Caller>().cloned();
-        let who = caller.as_ref().map(|caller| Who {
-            name: caller.who.to_string(),
-            csrf: caller.csrf().unwrap_or_default().to_owned(),
-        });
+        let who = caller
+            .as_ref()
+            .map(|caller| Who { name: caller.who.to_string(), csrf: caller.csrf().unwrap_or_default().to_owned() });
         let chosen = asked_language(parts.uri.query());
         let w = chosen.unwrap_or_else(|| Words::of(&parts.headers));
         Ok(Self { w, who, path: parts.uri.path().to_owned(), caller })

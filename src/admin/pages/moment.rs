@@ -94,9 +94,10 @@ pub fn bytes(value: u64) -> String {
     const UNITS: [(&str, u64); 3] = [("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)];
     let unit = UNITS.iter().find(|(_, size)| value >= *size);
     #[allow(clippy::cast_precision_loss, reason = "a few digits are shown")]
-    unit.map_or_else(|| format!("{value} B"), |(name, size)| {
-        format!("{} {name}", trimmed(format!("{:.1}", value as f64 / *size as f64)))
-    })
+    unit.map_or_else(
+        || format!("{value} B"),
+        |(name, size)| format!("{} {name}", trimmed(format!("{:.1}", value as f64 / *size as f64))),
+    )
 }
 
 #[cfg(test)]
@@ -126,6 +127,9 @@ mod tests {
         assert_eq!([0, 999, 1000, 1_234_567].map(count), ["0", "999", "1,000", "1,234,567"]);
         assert_eq!([10, 1 << 10, 3 << 19, 5 << 30].map(bytes), ["10 B", "1 KiB", "1.5 MiB", "5 GiB"]);
         let micros = [250, 9_990, 12_400, 1_300_000, 150_000_000];
-        assert_eq!(micros.map(|it| latency(Duration::from_micros(it))), ["0.2 ms", "10 ms", "12 ms", "1.3 s", "2.5 min"]);
+        assert_eq!(
+            micros.map(|it| latency(Duration::from_micros(it))),
+            ["0.2 ms", "10 ms", "12 ms", "1.3 s", "2.5 min"]
+        );
     }
 }

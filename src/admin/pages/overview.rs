@@ -183,7 +183,8 @@ impl Drawing {
 
     #[allow(clippy::cast_precision_loss, reason = "milliseconds for a drawing")]
     fn latency(&self) -> Chart {
-        let quantile = |part: f64| self.series(move |slot| slot.counted.first_byte(part).map(|it| it.as_secs_f64() * 1000.0));
+        let quantile =
+            |part: f64| self.series(move |slot| slot.counted.first_byte(part).map(|it| it.as_secs_f64() * 1000.0));
         let (median, most, nearly_all) = (quantile(0.5), quantile(0.95), quantile(0.99));
         // A second has too few requests for its slowest hundredth: the last slot with some is what is told.
         let latest = self.slots.iter().rev().find(|slot| slot.counted.requests() > 0);

@@ -130,7 +130,6 @@ impl Pages {
     }
 }
 
-
 fn is_in(route: &Route, place: &str) -> bool {
     let named = place.split_once('/');
     named.is_none_or(|(project, environment)| *route.project == *project && *route.environment == *environment)
@@ -198,9 +197,8 @@ fn serves(table: &Table, route: &Route) -> bool {
 impl Row {
     fn of(w: &'static Words, route: &Route) -> Self {
         let (auth_tone, auth) = auth(route.auth);
-        let methods = |methods: &Vec<http::Method>| {
-            methods.iter().map(http::Method::as_str).collect::<Vec<_>>().join(" ")
-        };
+        let methods =
+            |methods: &Vec<http::Method>| methods.iter().map(http::Method::as_str).collect::<Vec<_>>().join(" ");
         Self {
             prefix: route.prefix.to_string(),
             methods: route.methods.as_ref().map(methods),

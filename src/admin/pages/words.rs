@@ -429,19 +429,14 @@ mod tests {
 
     #[test]
     fn the_words_of_the_interface_are_kept() {
-        assert_eq!([EN.add_account, EN.login, EN.manual_callback, EN.submit], [
-            "Add Account",
-            "Login",
-            "Manual Callback",
-            "Submit"
-        ]);
-        assert_eq!([EN.valid, EN.expiring, EN.expired, EN.resting, EN.needs_login], [
-            "valid",
-            "expiring",
-            "expired",
-            "resting",
-            "needs_login"
-        ]);
+        assert_eq!(
+            [EN.add_account, EN.login, EN.manual_callback, EN.submit],
+            ["Add Account", "Login", "Manual Callback", "Submit"]
+        );
+        assert_eq!(
+            [EN.valid, EN.expiring, EN.expired, EN.resting, EN.needs_login],
+            ["valid", "expiring", "expired", "resting", "needs_login"]
+        );
         assert_eq!([ZH.add_account, ZH.login, ZH.manual_callback, ZH.submit], ["添加账户", "登录", "手动回调", "提交"]);
     }
 
@@ -450,7 +445,10 @@ mod tests {
         for (name, english, chinese) in ALL {
             assert!(!english.is_empty() && !chinese.is_empty(), "{name}");
             assert_eq!(english.matches("{}").count(), chinese.matches("{}").count(), "{name}");
-            assert!(!english.contains(['<', '>', '&']) && !chinese.contains(['<', '>', '&']), "{name} is text, not HTML");
+            assert!(
+                !english.contains(['<', '>', '&']) && !chinese.contains(['<', '>', '&']),
+                "{name} is text, not HTML"
+            );
         }
     }
 
