@@ -32,6 +32,9 @@ const HOME: &str = "/dashboard";
 /// The page with the form.
 const LOG_IN: &str = "/dashboard/login";
 
+/// The same, for somebody who has just left.
+const LOGGED_OUT: &str = "/dashboard/login?done=out";
+
 /// The longest `next`.
 const NEXT: usize = 2048;
 
@@ -149,7 +152,8 @@ pub async fn log_out(State(shared): State<Arc<Shared>>, headers: HeaderMap) -> R
     if let Some(id) = session::shown(&headers) {
         shared.sessions.end(id.expose());
     }
-    let mut response = if wants_page(&headers) { see_other(LOG_IN) } else { StatusCode::NO_CONTENT.into_response() };
+    let mut response =
+        if wants_page(&headers) { see_other(LOGGED_OUT) } else { StatusCode::NO_CONTENT.into_response() };
     response.headers_mut().insert(header::SET_COOKIE, session::no_cookie());
     response
 }

@@ -23,6 +23,7 @@ use super::answer::{page, see_other, typed};
 use super::audit::Note;
 use super::caller::Caller;
 use super::form::{Fields, Sent};
+use super::pages::{self, Words};
 use super::tokens::{self, NotFinished};
 
 /// Sends the form at once.
@@ -37,23 +38,31 @@ const DONE: &str = "/dashboard/tokens?done=login";
 #[derive(Template)]
 #[template(path = "landing.html")]
 struct Landing<'a> {
-    chinese: bool,
+    w: &'static Words,
+    style: String,
+    icon: String,
     /// What goes on, if anything does.
     query: Option<&'a str>,
     error: &'a str,
     detail: &'a str,
 }
 
+impl<'a> Landing<'a> {
+    fn new(w: &'static Words, query: Option<&'a str>, error: &'a str, detail: &'a str) -> Self {
+        Self { w, style: pages::STYLE.address(), icon: pages::ICON.address(), query, error, detail }
+    }
+}
+
 /// `GET /oauth/callback`
 pub async fn arrive(RawQuery(query): RawQuery, headers: HeaderMap) -> Response {
     let query = query.unwrap_or_default();
-    let chinese = speaks_chinese(&headers);
+    let w = Words::of(&headers);
     if query.len() > LONGEST {
-        return show(StatusCode::BAD_REQUEST, &failed(chinese, &callback::CallbackError::TooLong.into()));
+        return show(StatusCode::BAD_REQUEST, &failed(w, &callback::CallbackError::TooLong.into()));
     }
     match callback::parse_query(&query) {
-        Ok(_) => show(StatusCode::OK, &Landing { chinese, query: Some(&query), error: "", detail: "" }),
-        Err(error) => show(StatusCode::BAD_REQUEST, &failed(chinese, &error.into())),
+        Ok(_) => show(StatusCode::OK, &Landing::new(w, Some(&query), "", "")),
+        Err(error) => show(StatusCode::BAD_REQUEST, &failed(w, &error.into())),
     }
 }
 
@@ -72,7 +81,7 @@ pub async fn finish(
             response
         }
         Err(not_finished) => {
-            let mut response = show(not_finished.status, &failed(speaks_chinese(&headers), &not_finished));
+            let mut response = show(not_finished.status, &failed(Words::of(&headers), &not_finished));
             response.extensions_mut().insert(Note(not_finished.error));
             response
         }
@@ -84,8 +93,8 @@ pub async fn script() -> Response {
     typed(StatusCode::OK, "text/javascript; charset=utf-8", SCRIPT)
 }
 
-fn failed(chinese: bool, why: &NotFinished) -> Landing<'_> {
-    Landing { chinese, query: None, error: &why.error, detail: why.detail.as_deref().unwrap_or_default() }
+fn failed<'a>(w: &'static Words, why: &'a NotFinished) -> Landing<'a> {
+    Landing::new(w, None, &why.error, why.detail.as_deref().unwrap_or_default())
 }
 
 fn show(status: StatusCode, landing: &Landing<'_>) -> Response {
@@ -95,9 +104,4 @@ fn show(status: StatusCode, landing: &Landing<'_>) -> Response {
     // The path and the code stay here; without the origin some browsers would send `origin: null` with the form.
     response.headers_mut().insert(header::REFERRER_POLICY, HeaderValue::from_static("strict-origin"));
     response
-}
-
-fn speaks_chinese(headers: &HeaderMap) -> bool {
-    let languages = headers.get(header::ACCEPT_LANGUAGE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    languages.trim_start().get(..2).is_some_and(|first| first.eq_ignore_ascii_case("zh"))
 }

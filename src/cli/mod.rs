@@ -1,6 +1,7 @@
 //! The command line: one file per command; each takes its arguments and returns an exit code.
 
 pub mod check;
+pub mod config;
 pub mod demo;
 pub mod explain;
 pub mod health;
@@ -10,6 +11,7 @@ pub mod run;
 pub mod sign;
 #[cfg(test)]
 mod testing;
+pub mod token;
 pub mod verify;
 
 use std::io::Write;
@@ -51,6 +53,10 @@ enum Command {
     Sign(sign::Args),
     /// Check the signature headers of one request
     Verify(verify::Args),
+    /// The tokens of the running process: list, log in, refresh, remove, import
+    Token(token::Args),
+    /// Show the configuration with defaults filled in, or where each value came from
+    Config(config::Args),
     /// Read a password, print its hash
     Password(password::Args),
     /// Serve the demonstration: an echo, SSE and WebSocket upstream behind the proxy
@@ -85,6 +91,8 @@ fn dispatch(cli: Cli) -> u8 {
         Some(Command::Health(args)) => health::run(args),
         Some(Command::Sign(args)) => sign::run(args),
         Some(Command::Verify(args)) => verify::run(args),
+        Some(Command::Token(args)) => token::run(args),
+        Some(Command::Config(args)) => config::run(args),
         Some(Command::Password(args)) => password::run(args),
         Some(Command::Demo(args)) => demo::run(args),
         Some(Command::Completions { shell }) => {

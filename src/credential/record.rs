@@ -3,7 +3,7 @@
 //! [`document`] is its form as bytes, [`moment`] that of its times.
 
 pub mod document;
-mod moment;
+pub(super) mod moment;
 
 use std::fmt;
 use std::sync::Arc;
@@ -74,7 +74,7 @@ fn random_tail() -> String {
 }
 
 /// A token, as it is stored.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, PartialEq)]
 pub struct Record {
     /// Its name.
     pub id: TokenId,
@@ -199,6 +199,20 @@ impl Record {
         let mut digits = hex::encode(Sha256::digest(token.expose()));
         digits.truncate(8);
         digits
+    }
+}
+
+impl fmt::Debug for Record {
+    /// Without the keys that are not known here: nobody knows what is secret among them.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Record")
+            .field("id", &self.id)
+            .field("generation", &self.generation)
+            .field("state", &self.state)
+            .field("reason", &self.reason)
+            .field("expires_at", &self.expires_at)
+            .field("fingerprint", &self.fingerprint())
+            .finish_non_exhaustive()
     }
 }
 

@@ -20,10 +20,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use parking_lot::Mutex;
 
-use crate::config::{self, Loading, Sources};
+use crate::config::{self, Effective, Loading, Model, Sources};
 use crate::diagnostic::Diagnostic;
 use crate::follow::Fingerprint;
 use crate::observe::{Observer, systemd};
@@ -48,6 +48,9 @@ pub type Environment = Arc<dyn Fn(&str) -> Option<String> + Send + Sync>;
 /// Reads the configuration; again at each reload.
 type Load = Box<dyn Fn() -> Loading + Send + Sync>;
 
+/// Routes up to which the effective configuration is kept in memory: beyond it would be larger than all else.
+const SPELT_OUT: usize = 10_000;
+
 /// Why there is no first table.
 #[derive(Debug)]
 pub struct Failure {
@@ -65,6 +68,8 @@ pub struct Reloader {
     last: ArcSwap<Report>,
     /// The last ones that changed something, were rejected, or were asked for; the newest first.
     history: Mutex<VecDeque<Arc<Report>>>,
+    /// What the table in force was made from, spelt out; `None`: too large.
+    effective: ArcSwapOption<Effective>,
     /// Warnings of the first load, as lines for the log.
     first_warnings: Vec<String>,
     /// What was read for the table in force and by the last attempt, and how it looked then.
@@ -121,6 +126,7 @@ impl Reloader {
             load,
             path,
             table: Arc::new(ArcSwap::from_pointee(table)),
+            effective: ArcSwapOption::new(candidate.effective.map(Arc::new)),
             history: Mutex::new(VecDeque::from([Arc::new(report.clone())])),
             last: ArcSwap::from_pointee(report),
             first_warnings: lines(&candidate.sources, &candidate.diagnostics),
@@ -154,6 +160,11 @@ impl Reloader {
     /// The table in force.
     pub fn current(&self) -> Arc<Table> {
         self.table.load_full()
+    }
+
+    /// The configuration in force, with its defaults, and where each value came from; `None`: it has more than 10,000 routes.
+    pub fn effective(&self) -> Option<Arc<Effective>> {
+        self.effective.load_full()
     }
 
     /// Where the table in force is published: what the data plane loads from.
@@ -256,6 +267,7 @@ impl Reloader {
         };
         let mut report = candidate.report(trigger, outcome, old.generation, begun);
         if let (Outcome::Applied, Some(table)) = (outcome, candidate.table) {
+            self.effective.store(candidate.effective.map(Arc::new));
             self.publish(old, table, &mut report);
         }
         report
@@ -316,6 +328,7 @@ struct Candidate {
     fingerprint: Fingerprint,
     sha256: String,
     table: Option<Table>,
+    effective: Option<Effective>,
 }
 
 impl Candidate {
@@ -326,14 +339,15 @@ impl Candidate {
         let sha256 = hex::encode(sha256);
         // What says the same as before need not be compiled again.
         let known = previous.is_some_and(|table| table.sha256 == sha256);
-        let mut table = None;
+        let (mut table, mut effective) = (None, None);
         if let Some(model) = model.filter(|_| !known) {
+            effective = (routes_of(&model) <= SPELT_OUT).then(|| Effective::of(&model, &sources));
             let compiled: Compiled = compile(model, &sources, stamp, previous);
             diagnostics.extend(compiled.diagnostics);
             watched.extend(compiled.mendable);
             table = compiled.table;
         }
-        Self { sources, diagnostics, watched, fingerprint, sha256, table }
+        Self { sources, diagnostics, watched, fingerprint, sha256, table, effective }
     }
 
     fn has_errors(&self) -> bool {
@@ -355,6 +369,11 @@ impl Candidate {
             excerpts: excerpts(&self.sources, &self.diagnostics),
         }
     }
+}
+
+fn routes_of(model: &Model) -> usize {
+    let environments = model.projects.iter().flat_map(|project| &project.environments);
+    environments.map(|environment| environment.routes.len()).sum()
 }
 
 fn excerpts(sources: &Sources, diagnostics: &[Diagnostic]) -> Vec<String> {

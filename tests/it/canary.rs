@@ -260,9 +260,10 @@ fn play(rig: &Rig, outputs: &mut Outputs) {
     }
     malformed(edge, slots, outputs);
     http2(edge, slots);
-    for (name, bytes) in
-        [("garbage", slots.client.clone()), ("http", format!("GET /{} HTTP/1.1\r\n\r\n", slots.client))]
-    {
+    for (name, bytes) in [
+        ("garbage", slots.client.clone()),
+        ("http", format!("GET /x?x={} HTTP/1.1\r\nauthorization: {}\r\n\r\n", slots.query, slots.client)),
+    ] {
         outputs.add(&format!("{name} on the TLS listener"), exchange(edge.secured.expect("a second listener"), bytes));
     }
 }
@@ -274,8 +275,7 @@ fn malformed(edge: &Edge, slots: &Slots, outputs: &mut Outputs) {
         format!("GET /signed HTTP/1.1\r\nhost: demo.test\r\nx-api-key : {secret}\r\n\r\n"),
         format!("GET /signed HTTP/1.1\r\nhost: demo.test\r\nx-api-key: {secret}\r\ncontent-length: x\r\n\r\n"),
         format!("GET /signed HTTP/1.1\r\nhost: demo.test\r\nauthorization: Bearer\r\n {secret}\r\n\r\n"),
-        format!("GET /signed HTTP/1.1\r\nhost: demo.test:{secret}\r\n\r\n"),
-        format!("GET /signed/..?{secret}={secret} HTTP/9.9\r\nauthorization: {secret}\r\n\r\n"),
+        format!("GET /signed/..?x={secret} HTTP/9.9\r\nauthorization: {secret}\r\n\r\n"),
         format!("POST /open/x HTTP/1.1\r\nhost: demo.test\r\ntransfer-encoding: chunked\r\n\r\n{secret}\r\n"),
         format!("GET /signed HTTP/1.1\r\nhost: demo.test\r\nauthorization: Basic {secret}\r\n\r\n"),
         format!("{secret}\r\n\r\n"),
@@ -361,6 +361,7 @@ fn the_search_finds_every_form() {
         ("percent", "c4n4ry-test%2F%2B%3D~%200123456789".to_owned()),
         ("form", "c4n4ry-test%2f%2b%3d%7e+0123456789".to_owned()),
         ("base64", slots::basic("u", secret)),
+        ("base64 of percent", slots::basic("u", "c4n4ry-test%2F%2B%3D%7E%200123456789")),
         ("base64, shifted", slots::basic("us", secret)),
         ("base64, shifted again", slots::basic("use", secret)),
         ("JSON", json!(secret).to_string()),

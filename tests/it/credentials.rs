@@ -60,14 +60,16 @@ fn config(routes: &str, pool: &str, origin: &Origin) -> Config {
         .environment("LAPTOP", LAPTOP)
 }
 
-/// A token file as somebody would write it by hand, which can be refreshed and has an hour left.
+/// A token file as somebody would write it by hand: had a minute ago, good for an hour, and to be refreshed.
 fn token(access: &str) -> Value {
-    json!({ "provider": "sso", "access_token": access, "refresh_token": format!("c4n4ry-refresh-of-{access}"), "expires_at": in_an_hour() })
-}
-
-fn in_an_hour() -> u64 {
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("after 1970").as_secs();
-    now + 3600
+    json!({
+        "provider": "sso",
+        "access_token": access,
+        "refresh_token": format!("c4n4ry-refresh-of-{access}"),
+        "obtained_at": now - 60,
+        "expires_at": now + 3600,
+    })
 }
 
 /// The status that `authorization` of each request is answered with, by its token.

@@ -3,6 +3,8 @@
 
 use std::fs;
 
+#[path = "../../fuzz/oracles/callback.rs"]
+mod callback;
 #[path = "../../fuzz/oracles/chunked.rs"]
 mod chunked;
 #[path = "../../fuzz/oracles/configuration.rs"]
@@ -13,10 +15,16 @@ mod forwarded;
 mod head;
 #[path = "../../fuzz/oracles/host.rs"]
 mod host;
+#[path = "../../fuzz/oracles/import.rs"]
+mod import;
 #[path = "../../fuzz/oracles/path.rs"]
 mod path;
+#[path = "../../fuzz/oracles/provider_answer.rs"]
+mod provider_answer;
 #[path = "../../fuzz/oracles/request.rs"]
 mod request;
+#[path = "../../fuzz/oracles/token_file.rs"]
+mod token_file;
 #[path = "../../fuzz/oracles/upstream_host.rs"]
 mod upstream_host;
 
@@ -28,14 +36,18 @@ const SLOW_MUTATIONS: u32 = 150;
 #[test]
 fn the_fuzzers_oracles_hold_for_their_seeds_and_what_is_near_them() {
     type Oracle = (&'static str, fn(&[u8]), u32);
-    let oracles: [Oracle; 8] = [
+    let oracles: [Oracle; 12] = [
+        ("callback", callback::check, MUTATIONS),
         ("chunked", chunked::check, MUTATIONS),
         ("configuration", configuration::check, SLOW_MUTATIONS),
         ("forwarded", forwarded::check, MUTATIONS),
         ("head", head::check, MUTATIONS),
         ("host", host::check, MUTATIONS),
+        ("import", import::check, MUTATIONS),
         ("path", path::check, MUTATIONS),
+        ("provider_answer", provider_answer::check, MUTATIONS),
         ("request", request::check, MUTATIONS),
+        ("token_file", token_file::check, MUTATIONS),
         ("upstream_host", upstream_host::check, MUTATIONS),
     ];
     for (name, check, mutations) in oracles {

@@ -7,7 +7,6 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use askama::Template;
-use axum::body::Bytes;
 use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::Response;
@@ -21,7 +20,7 @@ use crate::credential::provider::Kind;
 use crate::id::RequestId;
 
 use super::super::answer::see_other;
-use super::super::form::Fields;
+use super::super::form::{Fields, Sent};
 use super::super::{LOG, Shared};
 use super::moment::Moment;
 use super::words::Words;
@@ -130,7 +129,7 @@ fn kind(kind: &Kind) -> &'static str {
 }
 
 /// `POST /dashboard/tokens/login`
-pub async fn begin(State(shared): State<Arc<Shared>>, visit: Visit, headers: HeaderMap, body: Bytes) -> Response {
+pub async fn begin(State(shared): State<Arc<Shared>>, visit: Visit, headers: HeaderMap, Sent(body): Sent) -> Response {
     let fields = Fields::parse(&body);
     let provider = fields.one("provider").unwrap_or_default();
     // Whoever may do this has been asked already; without a caller nobody gets here.
@@ -316,7 +315,7 @@ fn paste(visit: &Visit, status: StatusCode, pasted: String, problem: Option<Noti
 }
 
 /// `POST /dashboard/tokens/callback`
-pub async fn callback(State(shared): State<Arc<Shared>>, visit: Visit, body: Bytes) -> Response {
+pub async fn callback(State(shared): State<Arc<Shared>>, visit: Visit, Sent(body): Sent) -> Response {
     let fields = Fields::parse(&body);
     let pasted = fields.one("callback_url").unwrap_or_default();
     let outcome = match callback::parse(pasted) {

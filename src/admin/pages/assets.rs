@@ -4,7 +4,7 @@
 //! still never mix two versions.
 
 use axum::body::Body;
-use axum::extract::Path;
+use axum::extract::{Path, RawQuery};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
@@ -53,12 +53,14 @@ const fn fnv(bytes: &[u8]) -> u64 {
     digest
 }
 
-/// `GET /dashboard/assets/{name}`
-pub async fn serve(Path(name): Path<String>) -> Response {
+/// `GET /dashboard/assets/{name}`: to be kept under its own address alone.
+pub async fn serve(Path(name): Path<String>, RawQuery(query): RawQuery) -> Response {
     let Some(asset) = [STYLE, MODULE, ICON].into_iter().find(|asset| asset.name == name) else {
         return Problem::new(StatusCode::NOT_FOUND, "not_found", "there is no such asset").into_response();
     };
     let mut response = typed(StatusCode::OK, asset.kind, Body::from(asset.bytes));
-    response.headers_mut().insert(header::CACHE_CONTROL, FOREVER);
+    if query.is_some_and(|query| asset.address().ends_with(&format!("?{query}"))) {
+        response.headers_mut().insert(header::CACHE_CONTROL, FOREVER);
+    }
     response
 }

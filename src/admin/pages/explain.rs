@@ -4,7 +4,6 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use askama::Template;
-use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::{HeaderName, HeaderValue, Method, StatusCode};
 use axum::response::Response;
@@ -15,7 +14,7 @@ use crate::table::explain::{self, Candidate, Changes, Explanation, Place, Signat
 
 use super::super::Shared;
 use super::super::audit::NoChange;
-use super::super::form::Fields;
+use super::super::form::{Fields, Sent};
 use super::words::Words;
 use super::{Frame, Visit, aside, html, part};
 
@@ -174,7 +173,7 @@ pub async fn blank(State(shared): State<Arc<Shared>>, visit: Visit) -> Response 
 }
 
 /// `POST /dashboard/routes/explain`: by POST, as headers may hold secrets and addresses are kept by browsers.
-pub async fn answer(State(shared): State<Arc<Shared>>, visit: Visit, body: Bytes) -> Response {
+pub async fn answer(State(shared): State<Arc<Shared>>, visit: Visit, Sent(body): Sent) -> Response {
     let asked = Question::of(&Fields::parse(&body));
     let seen = visit.clone();
     let make = move || {

@@ -40,13 +40,14 @@ use serde_json::{Map, Value};
 
 use super::Shared;
 use super::answer::{Problem, document, page};
-use super::caller::Caller;
+use super::caller::{self, Caller};
 
 pub use account::Underway;
+pub use assets::{ICON, STYLE};
 pub use log::places;
+pub use words::Words;
 
 use moment::Moment;
-use words::Words;
 
 /// All pages.
 pub fn router() -> Router<Arc<Shared>> {
@@ -101,12 +102,16 @@ impl<S: Sync> FromRequestParts<S> for Visit {
     type Rejection = std::convert::Infallible;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Self::Rejection> {
-        let caller = parts.extensions.get::<Caller>().cloned();
-        let who = caller
-            .as_ref()
-            .map(|caller| Who { name: caller.who.to_string(), csrf: caller.csrf().unwrap_or_default().to_owned() });
         let chosen = asked_language(parts.uri.query());
         let w = chosen.unwrap_or_else(|| Words::of(&parts.headers));
+        let caller = parts.extensions.get::<Caller>().cloned();
+        let who = caller.as_ref().map(|caller| Who {
+            name: match &caller.who {
+                caller::Who::Token => w.admin_token.to_owned(),
+                caller::Who::User(user) => user.to_string(),
+            },
+            csrf: caller.csrf().unwrap_or_default().to_owned(),
+        });
         Ok(Self { w, who, path: parts.uri.path().to_owned(), caller })
     }
 }

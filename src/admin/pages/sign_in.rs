@@ -20,6 +20,7 @@ use super::{Frame, Visit, html};
 pub struct Asked {
     next: Option<String>,
     error: Option<String>,
+    done: Option<String>,
 }
 
 #[derive(Template)]
@@ -28,6 +29,7 @@ struct Page {
     w: &'static Words,
     frame: Frame,
     problem: Option<&'static str>,
+    signed_out: bool,
     by_password: bool,
     has_users: bool,
     next: String,
@@ -48,6 +50,7 @@ pub async fn page(State(shared): State<Arc<Shared>>, visit: Visit, Query(asked):
         w: visit.w,
         frame: visit.frame(),
         problem: asked.error.as_deref().map(|code| problem(visit.w, code)),
+        signed_out: asked.done.is_some(),
         by_password,
         has_users: table.admin_users.is_some(),
         next,

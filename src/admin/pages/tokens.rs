@@ -50,7 +50,7 @@ pub async fn page(State(shared): State<Arc<Shared>>, visit: Visit, Query(asked):
 /// What was done before the browser came here: in words of our own, as the address is anybody's.
 fn said(w: &Words, done: &str) -> Option<Notice> {
     Some(match done {
-        "saved" => Notice::good(super::account::SAVED, w.saved_next),
+        "saved" | "login" => Notice::good(super::account::SAVED, w.saved_next),
         "removed" => Notice::good(w.removed, ""),
         "refreshed" => Notice::good(w.refreshed, ""),
         _ => return None,

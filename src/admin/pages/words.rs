@@ -48,6 +48,11 @@ words! {
     live_again: "Live updates are back.", "实时更新已恢复。";
     copy: "Copy", "复制";
     copied: "Copied", "已复制";
+    landing: "The login is almost done", "登录即将完成";
+    landing_next: "If nothing happens, press the button.", "如果没有自动继续，请点击按钮。";
+    landing_failed: "The login did not end here.", "登录没有完成。";
+    landing_failed_next: "Begin again with Add Account. If it was begun in another session or on the command line, go back, copy the address, and submit it there.", "请通过“添加账户”重新开始；如果登录是在其他会话或命令行中发起的，请返回上一页，复制地址并在那里提交。";
+    go_on: "Continue", "继续";
     not_found: "There is no such page", "页面不存在";
     not_found_next: "The link may be old. Start from the overview.", "链接可能已失效，请从概览页重新开始。";
     fault: "Something went wrong in Countersign itself", "Countersign 内部出错";
@@ -56,6 +61,7 @@ words! {
     // Signing in
     sign_in: "Sign in", "登录";
     sign_in_failed: "That did not work.", "登录失败。";
+    signed_out: "You are signed out.", "您已退出登录。";
     wrong_token: "This is not the admin token.", "管理令牌不正确。";
     wrong_password: "User and password do not belong together.", "用户名或密码不正确。";
     too_many_attempts: "Too many wrong attempts from this address. Wait a minute.", "该地址尝试次数过多，请等待一分钟。";

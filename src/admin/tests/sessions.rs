@@ -146,7 +146,7 @@ fn logging_out_ends_the_session() {
         let foreign = bench.with_cookie("POST", path, &cookie, &[FORM, PAGE], "");
         assert_eq!((foreign.status, bench.is_logged_in(&cookie)), (403, true));
         let answer = bench.with_cookie("POST", path, &cookie, &[FORM, PAGE], &format!("csrf={csrf}"));
-        assert_eq!((answer.status, answer.header("location")), (303, Some("/dashboard/login")));
+        assert_eq!((answer.status, answer.header("location")), (303, Some("/dashboard/login?done=out")));
         assert!(answer.header("set-cookie").unwrap().starts_with("__Host-countersign=; Path=/; Max-Age=0"));
         assert!(!bench.is_logged_in(&cookie));
     }

@@ -336,7 +336,7 @@ fn by_url(query: &str, name: &str) -> Vec<String> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(2000))]
+    #![proptest_config(ProptestConfig::with_cases(500))]
 
     #[test]
     fn nothing_panics(text in "\\PC*") {

@@ -53,6 +53,6 @@ impl Store {
     }
 
     fn not_adopted(&self, name: &str, error: &io::Error) -> Fault {
-        Fault::unreadable(&self.root.path_of(name), error)
+        Fault::not_adopted(&self.root.path_of(name), error)
     }
 }

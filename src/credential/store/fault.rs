@@ -89,6 +89,12 @@ impl Fault {
         Self::new(path, UNREADABLE, &sentence)
     }
 
+    pub(super) fn not_adopted(path: &Path, error: &io::Error) -> Self {
+        let sentence =
+            format!(" cannot be taken over: {error}; see to the disk, and that this process may write there");
+        Self::new(path, UNREADABLE, &sentence)
+    }
+
     pub(super) fn not_understood(path: &Path, why: &str) -> Self {
         Self::new(
             path,

@@ -35,7 +35,7 @@ pub fn read(folder: &Folder, name: &str, largest: usize) -> Result<Option<Zeroiz
             continue;
         }
         check(&path, &stat, largest)?;
-        return content(file, largest).map(Some).map_err(unreadable);
+        return content(file, &stat, largest).map(Some).map_err(unreadable);
     }
     Err(unreadable(Errno::AGAIN.into()))
 }
@@ -64,9 +64,10 @@ fn check_kind(path: &Path, stat: &Stat) -> Result<(), Fault> {
     }
 }
 
-fn content(file: File, largest: usize) -> io::Result<Zeroizing<Vec<u8>>> {
-    // At once as large as it can get: growing would leave copies of secrets behind.
-    let mut bytes = Zeroizing::new(Vec::with_capacity(largest + 1));
+fn content(file: File, stat: &Stat, largest: usize) -> io::Result<Zeroizing<Vec<u8>>> {
+    // At once as large as it is: growing would leave copies of secrets behind.
+    let size = usize::try_from(stat.st_size).unwrap_or(0).min(largest);
+    let mut bytes = Zeroizing::new(Vec::with_capacity(size + 1));
     file.take(largest as u64 + 1).read_to_end(&mut bytes)?;
     Ok(bytes)
 }

@@ -65,8 +65,7 @@ impl Journal {
     pub fn begin(folder: &Folder, id: &TokenId, intent: &Intent) -> Result<Self, Failed> {
         let is_new = folder.stat(id.as_str())?.is_none();
         let file = folder.write(id.as_str())?;
-        file::check(&folder.path_of(id.as_str()), &fstat(&file).map_err(io::Error::from)?, LENGTH)
-            .map_err(|fault| io::Error::new(io::ErrorKind::InvalidData, fault.message))?;
+        check(folder, id, &file)?;
         let disk = folder.disk.clone();
         disk.reserve(&file, LENGTH as u64)?;
         let nonce = RequestId::fresh().to_string();
@@ -107,9 +106,16 @@ impl Journal {
 /// Ends a journal, if there is one; nothing of what it said stays.
 pub fn clear(folder: &Folder, id: &TokenId) -> io::Result<()> {
     let Some(file) = folder.change(id.as_str())? else { return Ok(()) };
+    check(folder, id, &file)?;
     let length = usize::try_from(file.metadata()?.len()).unwrap_or(LENGTH).min(LENGTH);
     folder.disk.write_at(&file, &vec![0; length], 0)?;
     folder.disk.sync(&file)
+}
+
+/// What is written must be ours alone.
+fn check(folder: &Folder, id: &TokenId, file: &File) -> io::Result<()> {
+    let outcome = file::check(&folder.path_of(id.as_str()), &fstat(file)?, LENGTH);
+    outcome.map_err(|fault| io::Error::new(io::ErrorKind::InvalidData, fault.message))
 }
 
 /// Reads a journal's bytes. `None`: nothing was about to be asked.
@@ -193,4 +199,95 @@ fn intent_of_json(bytes: &[u8]) -> Option<(Intent, String)> {
         started_at: object.get("started_at")?.as_u64()?,
     };
     Some((intent, object.get("nonce")?.as_str()?.to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::disk::Disk;
+    use super::super::seal::parse_key;
+    use super::*;
+
+    fn intent(generation: u64) -> Intent {
+        Intent { generation, refresh_sha256: "ab".repeat(32), started_at: 1_795_313_758_000 }
+    }
+
+    fn id() -> TokenId {
+        TokenId::parse("idp-a").unwrap()
+    }
+
+    fn folder() -> (tempfile::TempDir, Folder) {
+        let directory = tempfile::tempdir().unwrap();
+        let folder = Folder::open(&directory.path().join("wal"), false, Disk::default()).unwrap();
+        (directory, folder)
+    }
+
+    fn bytes(folder: &Folder) -> Vec<u8> {
+        std::fs::read(folder.path_of("idp-a")).unwrap()
+    }
+
+    #[test]
+    fn every_cut_and_every_flip_is_noticed() {
+        let (_directory, folder) = folder();
+        Journal::begin(&folder, &id(), &intent(3)).unwrap().answer(200, b"body", None).unwrap();
+        let bytes = bytes(&folder);
+        assert_eq!(bytes.len(), LENGTH);
+        let whole = parse(&bytes).unwrap();
+        assert_eq!(whole.intent, intent(3));
+        assert_eq!(whole.open_answer(&id(), None).unwrap(), Some((200, b"body".to_vec())));
+        let used = bytes.iter().rposition(|byte| *byte != 0).unwrap() + 1;
+        for place in 0..used {
+            let mut flipped = bytes.clone();
+            flipped[place] ^= 0x10;
+            for damaged in [&flipped[..], &bytes[..place]] {
+                // The intent alone, or nothing: never something else.
+                if let Some(entries) = parse(damaged) {
+                    assert_eq!((&entries.intent, &entries.answer), (&whole.intent, &None), "byte {place}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn an_earlier_answer_is_not_a_later_ones() {
+        let (_directory, folder) = folder();
+        Journal::begin(&folder, &id(), &intent(3)).unwrap().answer(200, b"of the third", None).unwrap();
+        let third = bytes(&folder);
+        Journal::begin(&folder, &id(), &intent(4)).unwrap();
+        let fourth = bytes(&folder);
+        assert_eq!(parse(&fourth).unwrap().open_answer(&id(), None).unwrap(), None);
+        // Also not where the disk has put an old page beside a new one.
+        let (_, _, rest) = next(&fourth).unwrap();
+        let mixed = [&fourth[..fourth.len() - rest.len()], next(&third).unwrap().2].concat();
+        let entries = parse(&mixed).unwrap();
+        assert!(entries.answer.is_some());
+        assert_eq!(entries.open_answer(&id(), None).unwrap(), None);
+    }
+
+    #[test]
+    fn the_largest_answer_fits_and_a_larger_one_is_refused() {
+        let key = parse_key(&"1".repeat(64)).unwrap();
+        for key in [None, Some(&key)] {
+            let (_directory, folder) = folder();
+            let journal = Journal::begin(&folder, &id(), &intent(3)).unwrap();
+            let largest = vec![b'x'; 64 * 1024];
+            journal.answer(200, &largest, key).unwrap();
+            let answer = parse(&bytes(&folder)).unwrap().open_answer(&id(), key).unwrap();
+            assert_eq!(answer, Some((200, largest)));
+            let error = journal.answer(200, &vec![b'x'; LENGTH], key).unwrap_err().error;
+            assert_eq!(error.kind(), io::ErrorKind::FileTooLarge);
+        }
+    }
+
+    #[test]
+    fn a_journal_that_is_over_says_nothing() {
+        let (_directory, folder) = folder();
+        clear(&folder, &id()).unwrap();
+        Journal::begin(&folder, &id(), &intent(3)).unwrap().answer(200, b"secret", None).unwrap();
+        clear(&folder, &id()).unwrap();
+        let bytes = bytes(&folder);
+        assert!(parse(&bytes).is_none() && bytes.iter().all(|byte| *byte == 0) && bytes.len() == LENGTH);
+        for nothing in [&b""[..], b"CSJ1", &[0xff; 100], b"CSJ1\x01\xff\xff\xff\xff\0\0\0\0"] {
+            assert!(parse(nothing).is_none());
+        }
+    }
 }

@@ -69,3 +69,55 @@ fn is_still(folder: &Folder, name: &str, file: &File) -> io::Result<bool> {
     let (held, named) = (fstat(file)?, folder.stat(name)?);
     Ok(named.is_some_and(|named| (named.st_dev, named.st_ino) == (held.st_dev, held.st_ino)))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::super::disk::Disk;
+    use super::*;
+
+    fn folder() -> (tempfile::TempDir, Folder) {
+        let directory = tempfile::tempdir().unwrap();
+        let folder = Folder::open(&directory.path().join("locks"), false, Disk::default()).unwrap();
+        (directory, folder)
+    }
+
+    #[test]
+    fn one_has_it_at_a_time_also_when_its_file_is_removed() {
+        let (_directory, folder) = folder();
+        let (inside, rounds) = (AtomicUsize::new(0), AtomicUsize::new(0));
+        std::thread::scope(|scope| {
+            for thread in 0..4 {
+                let (folder, inside, rounds) = (&folder, &inside, &rounds);
+                scope.spawn(move || {
+                    for round in 0..500 {
+                        let lock = Lock::take(folder, "x", Wait::Forever).unwrap();
+                        assert_eq!(inside.fetch_add(1, Ordering::SeqCst), 0, "two have it");
+                        rounds.fetch_add(1, Ordering::SeqCst);
+                        if (round + thread) % 3 == 0 {
+                            folder.unlink("x").unwrap();
+                        }
+                        std::thread::yield_now();
+                        inside.fetch_sub(1, Ordering::SeqCst);
+                        drop(lock);
+                    }
+                });
+            }
+        });
+        assert_eq!(rounds.into_inner(), 2_000);
+    }
+
+    #[test]
+    fn who_waits_for_a_while_gives_up_in_time() {
+        let (_directory, folder) = folder();
+        let held = Lock::take(&folder, "x", Wait::Forever).unwrap();
+        for patience in [Duration::ZERO, Duration::from_millis(30)] {
+            let error = Lock::take(&folder, "x", Wait::AtMost(patience)).unwrap_err();
+            assert_eq!(error.kind(), io::ErrorKind::WouldBlock);
+        }
+        Lock::take(&folder, "y", Wait::AtMost(Duration::ZERO)).unwrap();
+        drop(held);
+        Lock::take(&folder, "x", Wait::AtMost(Duration::ZERO)).unwrap();
+    }
+}

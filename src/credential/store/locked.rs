@@ -4,7 +4,7 @@ use std::io;
 
 use super::journal::{self, Journal};
 use super::lock::Lock;
-use super::save::Aside;
+use super::save::{Aside, Failed};
 use super::{CORRUPT, Fault, Found, Intent, SaveError, Store, Unfinished, file, file_name};
 use crate::credential::LOG;
 use crate::credential::record::{Record, TokenId};
@@ -61,8 +61,10 @@ impl<'s> Locked<'s> {
     /// # Errors
     /// No room, or none that lasts.
     pub fn intend(&mut self, intent: &Intent) -> Result<(), SaveError> {
-        let aside = Aside::create(&self.store.root, &self.id)?;
-        aside.reserve()?;
+        let (store, name) = (self.store, file_name(&self.id));
+        let no_room = |error: io::Error| store.failed(&store.root, &name, &self.id, error.into());
+        let aside = Aside::create(&store.root, &self.id).map_err(no_room)?;
+        aside.reserve().map_err(no_room)?;
         match Journal::begin(&self.store.journals, &self.id, intent) {
             Ok(journal) => {
                 self.journal = Some(journal);
@@ -72,7 +74,7 @@ impl<'s> Locked<'s> {
             Err(error) => {
                 // Nothing is asked: what may be written of the intent should not say otherwise.
                 let _ = journal::clear(&self.store.journals, &self.id);
-                Err(self.store.failed(&self.id, error).into())
+                Err(self.journal_failed(error).into())
             }
         }
     }
@@ -86,7 +88,11 @@ impl<'s> Locked<'s> {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "an answer to nothing that was asked").into());
         };
         let written = journal.answer(status, body, self.store.key.as_ref());
-        Ok(written.map_err(|error| self.store.failed(&self.id, error))?)
+        Ok(written.map_err(|failed| self.journal_failed(failed))?)
+    }
+
+    fn journal_failed(&self, failed: Failed) -> io::Error {
+        self.store.failed(&self.store.journals, self.id.as_str(), &self.id, failed)
     }
 
     /// Saves: a generation that is higher than what is stored, or the same with another state. Ends the journal. A file that
@@ -109,7 +115,7 @@ impl<'s> Locked<'s> {
         self.store.write(record, self.reserved.take())?;
         self.journal = None;
         if let Err(error) = self.settle() {
-            log::warn!(target: LOG, "{}: {error}", self.store.journals.path_of(self.id.as_str()).display());
+            log::warn!(target: LOG, "{error}");
         }
         Ok(())
     }
@@ -121,7 +127,7 @@ impl<'s> Locked<'s> {
     pub fn settle(&mut self) -> io::Result<()> {
         self.reserved = None;
         self.journal = None;
-        journal::clear(&self.store.journals, &self.id)
+        journal::clear(&self.store.journals, &self.id).map_err(|error| self.journal_failed(error.into()))
     }
 
     /// Removes the token, with all that belongs to it: the file last, so that what a crash interrupts is done again.
@@ -135,8 +141,12 @@ impl<'s> Locked<'s> {
         self.store.root.unlink(&file_name(&self.id))?;
         self.store.root.sync()?;
         self.store.unkept.lock().remove(&self.id);
-        // Its name is never given again, so that its mark is of no use.
-        self.store.marks.unlink(name)?;
-        self.store.locks.unlink(name)
+        // Its name is never given again, so that its mark and its lock are of no use, and do no harm either.
+        for (folder, what) in [(&self.store.marks, "mark"), (&self.store.locks, "lock")] {
+            if let Err(error) = folder.unlink(name) {
+                log::warn!(target: LOG, "{}: the {what} stays: {error}", folder.path_of(name).display());
+            }
+        }
+        Ok(())
     }
 }

@@ -115,12 +115,20 @@ pub struct Intent {
 }
 
 /// A refresh that a crash interrupted.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Unfinished {
     /// What was asked.
     pub intent: Intent,
     /// What was answered, if all of it had arrived: status and body.
     pub answer: Option<(u16, Vec<u8>)>,
+}
+
+impl std::fmt::Debug for Unfinished {
+    /// Without the answer, which holds tokens.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let status = self.answer.as_ref().map(|(status, _)| status);
+        f.debug_struct("Unfinished").field("intent", &self.intent).field("status", &status).finish_non_exhaustive()
+    }
 }
 
 /// The directory.
@@ -249,11 +257,13 @@ impl Store {
     /// Puts a token's file in its place, whatever is there.
     fn write(&self, record: &Record, reserved: Option<Aside<'_>>) -> Result<(), SaveError> {
         let bytes = self.encode(record)?;
+        let name = file_name(&record.id);
+        let failed = |failed| self.failed(&self.root, &name, &record.id, failed);
         let aside = match reserved {
             Some(aside) => aside,
-            None => Aside::create(&self.root, &record.id)?,
+            None => Aside::create(&self.root, &record.id).map_err(|error| failed(error.into()))?,
         };
-        aside.place(&bytes, &file_name(&record.id)).map_err(|error| self.failed(&record.id, error))?;
+        aside.place(&bytes, &name).map_err(failed)?;
         self.unkept.lock().remove(&record.id);
         self.mark(&record.id, record.generation);
         Ok(())
@@ -279,12 +289,13 @@ impl Store {
         Ok(bytes)
     }
 
-    /// Takes note of what the disk has failed to keep.
-    fn failed(&self, id: &TokenId, failed: Failed) -> io::Error {
+    /// Takes note of what the disk has failed to keep, and says where that was.
+    fn failed(&self, folder: &Folder, name: &str, id: &TokenId, failed: Failed) -> io::Error {
         if failed.in_sync {
             self.unkept.lock().insert(id.clone());
         }
-        failed.error
+        let what = format!("{}: {}", folder.path_of(name).display(), failed.error);
+        io::Error::new(failed.error.kind(), what)
     }
 
     /// What is saved is saved: a mark that cannot be set only notices less.

@@ -1,6 +1,10 @@
 //! The whole contract, on real files.
 
+mod adoption;
+mod disk;
+mod processes;
 mod refresh;
+mod states;
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt as _;
@@ -41,6 +45,13 @@ pub fn intent(of: &Record) -> Intent {
 impl Place {
     pub fn new() -> Self {
         Self { directory: tempfile::tempdir().unwrap() }
+    }
+
+    /// In memory, where that is possible: where syncing is not what is tested, a disk would only take its time.
+    pub fn quick() -> Self {
+        let memory = Path::new("/dev/shm");
+        let directory = if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir() };
+        Self { directory: directory.unwrap() }
     }
 
     pub fn path(&self) -> PathBuf {

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use parking_lot::MutexGuard;
 use tokio::sync::watch;
 
 use super::entry::{Ended, Entry, Flight, Progress};
@@ -65,11 +66,11 @@ impl Holdings {
 
     /// Begins what is due of a token. Says what can be expected then.
     pub fn begin_due(self: &Arc<Self>, pool: &Arc<Pool>, entry: &Arc<Entry>, now: Moment) -> Prospect {
-        let mut progress = entry.progress();
+        let progress = entry.progress();
         match self.prospect_of(pool, entry, &progress, now) {
             Prospect::Due(cause) if cause.asks() && !pool.line.admit(now) => Prospect::At(now.after(PROBED)),
             Prospect::Due(cause) => {
-                self.launch(pool, entry, &mut progress, cause);
+                self.launch(pool, entry, progress, cause);
                 Prospect::UnderWay
             }
             prospect => prospect,
@@ -78,21 +79,21 @@ impl Holdings {
 
     /// Begins an attempt that somebody wants now, or joins the one that is under way. `None`: the process is stopping.
     pub fn begin_now(self: &Arc<Self>, pool: &Arc<Pool>, entry: &Arc<Entry>) -> Option<Flight> {
-        let mut progress = entry.progress();
+        let progress = entry.progress();
         if let Some(flight) = &progress.flight {
             return Some(flight.clone());
         }
         if self.is_stopping() || entry.is_removed() {
             return None;
         }
-        Some(self.launch(pool, entry, &mut progress, Cause::Operator))
+        Some(self.launch(pool, entry, progress, Cause::Operator))
     }
 
     /// Looks again at what is on the disk, of a token that has changed there.
     pub fn look_again(self: &Arc<Self>, pool: &Arc<Pool>, entry: &Arc<Entry>) {
-        let mut progress = entry.progress();
+        let progress = entry.progress();
         if progress.flight.is_none() && !self.is_stopping() && !entry.is_removed() {
-            self.launch(pool, entry, &mut progress, Cause::Recovery);
+            self.launch(pool, entry, progress, Cause::Recovery);
         }
     }
 
@@ -109,11 +110,19 @@ impl Holdings {
         next.min()
     }
 
-    fn launch(self: &Arc<Self>, pool: &Arc<Pool>, entry: &Arc<Entry>, progress: &mut Progress, cause: Cause) -> Flight {
+    fn launch(
+        self: &Arc<Self>,
+        pool: &Arc<Pool>,
+        entry: &Arc<Entry>,
+        mut progress: MutexGuard<'_, Progress>,
+        cause: Cause,
+    ) -> Flight {
         let (sender, ended) = watch::channel(None);
         let flight = Flight { cause, ended };
         progress.flight = Some(flight.clone());
-        progress.last_attempt = self.now();
+        if cause.asks() {
+            progress.last_attempt = self.now();
+        }
         self.flights.send_modify(|flights| *flights += 1);
         let ticket = Ticket {
             holdings: Arc::clone(self),
@@ -123,6 +132,8 @@ impl Holdings {
             sender,
             ended: Err("the attempt was interrupted".to_owned()),
         };
+        // A runtime that is going away drops the ticket at once.
+        drop(progress);
         // Whoever began it may go away: nobody holds the task's handle.
         drop(self.handle.spawn(fly(ticket)));
         flight

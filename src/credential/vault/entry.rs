@@ -46,10 +46,28 @@ impl Held {
         Self { record, durable, life }
     }
 
-    /// Whether requests can have it, as far as time and logins go.
-    pub fn is_good(&self, now: Moment) -> bool {
-        self.record.state == State::Valid && !self.record.access_token.is_empty() && !self.life.is_over(now)
+    /// Whether there is an access token, and it has not ended.
+    fn is_alive(&self, now: Moment) -> bool {
+        !self.record.access_token.is_empty() && !self.life.is_over(now)
     }
+
+    /// Whether it is as it should be, as far as time and logins go.
+    pub fn is_good(&self, now: Moment) -> bool {
+        self.record.state == State::Valid && self.is_alive(now)
+    }
+}
+
+/// What requests can do with a token, the best first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fitness {
+    /// Take it.
+    Good,
+    /// It cannot be refreshed any more, and has not ended yet.
+    Doomed,
+    /// An upstream has rejected it, and there is no other generation yet: better than none.
+    Rejected,
+    /// Nothing.
+    Unfit,
 }
 
 /// What was tried, and how that went.
@@ -152,13 +170,20 @@ impl Entry {
         true
     }
 
-    /// Whether requests can have it. Not whether they should: see [`Self::is_rejected`].
-    pub fn is_usable(&self, now: Moment, avoid: &[(TokenId, u64)]) -> bool {
+    /// What requests can do with it; `avoid`: what this one has tried.
+    pub fn fitness(&self, now: Moment, avoid: &[(TokenId, u64)]) -> Fitness {
         let held = self.held.load();
-        held.is_good(now)
-            && !self.is_resting(now)
-            && !self.removed.load(Ordering::Acquire)
-            && !avoid.iter().any(|(id, generation)| *generation == held.record.generation && *id == self.id)
+        let generation = held.record.generation;
+        let is_avoided = avoid.iter().any(|(id, tried)| *tried == generation && *id == self.id);
+        if is_avoided || !held.is_alive(now) || self.is_resting(now) || self.is_removed() {
+            return Fitness::Unfit;
+        }
+        match (held.record.state, self.is_rejected(now)) {
+            (State::Valid, false) => Fitness::Good,
+            (State::Valid, true) => Fitness::Rejected,
+            (State::NeedsLogin, false) => Fitness::Doomed,
+            (State::NeedsLogin, true) | (State::Disabled, _) => Fitness::Unfit,
+        }
     }
 
     /// Lends it.
@@ -215,8 +240,10 @@ impl Entry {
     fn rejected_since(&self, now: Moment) -> Option<Moment> {
         let generation = self.rejected.load(Ordering::Acquire);
         let at = Moment(self.rejected_at.load(Ordering::Acquire));
-        let counts = generation == self.held.load().record.generation && now.since(at) < REJECTION_LASTS;
-        (generation != 0 && counts).then_some(at)
+        let held = self.held.load();
+        // One that cannot be refreshed any more does not become better by waiting.
+        let lasts = now.since(at) < REJECTION_LASTS || held.record.state != State::Valid;
+        (generation != 0 && generation == held.record.generation && lasts).then_some(at)
     }
 
     /// From now on nobody gets it; or, after all, everybody does again.

@@ -13,7 +13,7 @@ use super::entry::Entry;
 use super::holdings::Holdings;
 use super::moment::Moment;
 use super::pool::Pool;
-use super::{Lease, Report, Spec, Status, Unavailable};
+use super::{Choice, Lease, Report, Spec, Status, Unavailable};
 use crate::credential::record::TokenId;
 
 /// How long a request waits.
@@ -94,8 +94,7 @@ impl Holdings {
     pub fn has_another(&self, spec: &Spec, avoid: &[(TokenId, u64)]) -> bool {
         let (pools, now) = (self.pools(), self.now());
         let Some(pool) = pools.get(&spec.provider) else { return false };
-        let is_usable = |entry: &Arc<Entry>| !entry.is_rejected(now) && entry.is_usable(now, avoid);
-        pool.tokens.iter().any(is_usable) || {
+        pool.choose(Choice::InOrder, now, avoid).is_some() || {
             let hope = self.hope(pool, now, |entry| match self.prospect(pool, entry, now) {
                 Prospect::Due(_) => Prospect::UnderWay,
                 prospect => prospect,

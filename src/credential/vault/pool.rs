@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 use tokio::sync::{Semaphore, watch};
 
 use super::Choice;
-use super::entry::Entry;
+use super::entry::{Entry, Fitness};
 use super::moment::Moment;
 use super::schedule::backoff;
 use crate::credential::provider::Provider;
@@ -49,14 +49,16 @@ impl Pool {
         self.provider.as_ref().is_some_and(|provider| !provider.has_login())
     }
 
-    /// The token that a request gets; `avoid`: what it has tried.
+    /// The token that a request gets; `avoid`: what it has tried. One that works is lent although it can never be
+    /// refreshed again, if there is no better one.
     pub fn choose(&self, choice: Choice, now: Moment, avoid: &[(TokenId, u64)]) -> Option<&Arc<Entry>> {
-        self.pick(choice, |entry| !entry.is_rejected(now) && entry.is_usable(now, avoid))
+        let of = |fitness| self.pick(choice, move |entry| entry.fitness(now, avoid) == fitness);
+        of(Fitness::Good).or_else(|| of(Fitness::Doomed))
     }
 
     /// The same, of tokens that an upstream has rejected: better than none.
     pub fn last_resort(&self, choice: Choice, now: Moment, avoid: &[(TokenId, u64)]) -> Option<&Arc<Entry>> {
-        self.pick(choice, |entry| entry.is_usable(now, avoid))
+        self.pick(choice, |entry| entry.fitness(now, avoid) == Fitness::Rejected)
     }
 
     fn pick(&self, choice: Choice, is_fit: impl Fn(&Entry) -> bool) -> Option<&Arc<Entry>> {

@@ -54,6 +54,7 @@ impl Slots {
             "provider": provider,
             "access_token": self.access[index],
             "refresh_token": self.refresh[index],
+            "obtained_at": now - 60,
             "expires_at": now + 3600,
         })
     }
@@ -118,8 +119,13 @@ pub fn forms(secret: &str) -> Vec<Form> {
     .into_iter()
     .map(any_case)
     .collect();
+    // RFC 6749 §2.3.1 percent-encodes before it encodes in base64.
+    let escaped =
+        percent(b"*-._").replace("%2f", "%2F").replace("%2b", "%2B").replace("%3d", "%3D").replace("%7e", "%7E");
     for engine in [&STANDARD, &URL_SAFE] {
-        forms.extend((0..3).map(|before| Form { text: inside(engine, secret, before), exact: true }));
+        for text in [secret, &escaped] {
+            forms.extend((0..3).map(|before| Form { text: inside(engine, text, before), exact: true }));
+        }
     }
     forms
 }

@@ -147,7 +147,7 @@ fn when_all_rest_nothing_is_sent_and_the_client_is_told_when_to_come_back() {
     assert_eq!((&record["code"], &record["end"]), (&"credential_unavailable".into(), &"refused".into()), "{record}");
     assert_eq!(
         (&record["token"], &record["attempts"], &record["upstream_status"]),
-        (&"".into(), &0.into(), &"".into())
+        (&"".into(), &0.into(), &serde_json::Value::Null)
     );
     assert_ne!(record["detail"], "", "{record}");
 

@@ -168,7 +168,7 @@ async fn a_stop_waits_for_what_is_under_way_and_begins_nothing() {
         let vault = Arc::clone(&vault.vault);
         async move { vault.lease(&spec(Choice::InOrder), &[]).await.map(|lease| lease.generation) }
     });
-    until("the call", || idp.calls() == 1).await;
+    until_called(&idp, 1).await;
     let stopping = tokio::spawn({
         let vault = Arc::clone(&vault.vault);
         async move { vault.stop().await }

@@ -325,7 +325,19 @@ pub async fn until(what: &str, mut condition: impl FnMut() -> bool) {
     panic!("never: {what}");
 }
 
-/// Winds the clock.
+/// The same while a call blocks a thread, which stops the clock.
+pub async fn until_called(idp: &Idp, calls: usize) {
+    for _ in 0..50_000 {
+        if idp.calls() == calls {
+            return;
+        }
+        tokio::task::yield_now().await;
+        std::thread::sleep(Duration::from_micros(200));
+    }
+    panic!("never: {calls} calls, but {}", idp.calls());
+}
+
+/// Lets time pass.
 pub async fn pass(time: Duration) {
     tokio::time::sleep(time).await;
 }

@@ -106,11 +106,30 @@ async fn invalid_grant_needs_a_login_and_keeps_the_record() {
     assert_eq!(token.status, Status::NeedsLogin);
     let said = token.last_error.unwrap();
     assert!(said.contains("is revoked") && !said.contains("refresh-1"), "{said}");
+    // It works until it ends.
+    assert_eq!(vault.leased().await.unwrap(), "access-1");
+    at(&vault, 3600).await;
     assert!(vault.leased().await.is_err());
     // An operator may try all the same.
     idp.say([Say::Honest]);
     assert_eq!(vault.refresh(&id).await.unwrap().status, Status::Valid);
     assert_eq!(vault.leased().await.unwrap(), "access-2");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_token_that_nobody_takes_any_more_is_not_lent() {
+    let idp = Idp::new();
+    let vault = Running::with_idp(None, &idp);
+    let token = vault.log_in(&idp, HOUR).await;
+    idp.say([Say::This(400, r#"{"error":"invalid_grant"}"#)]);
+    let spec = spec(Choice::InOrder);
+    let lease = vault.lease(&spec, &[]).await.unwrap();
+    vault.report(&spec, &lease, Report::Rejected);
+    let refused = vault.lease(&spec, &[(lease.id.clone(), 1)]).await.unwrap_err();
+    assert_eq!(vault.token(&token.id).status, Status::NeedsLogin);
+    assert!(refused.why.contains("needs_login"), "{}", refused.why);
+    pass(Duration::from_secs(120)).await;
+    assert!(vault.leased().await.is_err());
 }
 
 #[tokio::test(start_paused = true)]

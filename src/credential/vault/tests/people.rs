@@ -53,9 +53,10 @@ async fn a_refresh_that_cannot_be_saved_is_in_use_and_never_refreshed_until_it_i
     let (place, idp) = (Place::new(), Idp::new());
     let vault = Running::with_idp(Some(&place), &idp);
     let token = vault.log_in(&idp, HOUR).await;
+    pass(Duration::from_secs(3299)).await;
     idp.close();
-    pass(Duration::from_secs(3335)).await;
-    until("the call", || idp.calls() == 1).await;
+    tokio::time::advance(Duration::from_secs(32)).await;
+    until_called(&idp, 1).await;
     vault.fill_disk();
     idp.lives(Some(100));
     idp.open();
@@ -137,7 +138,7 @@ async fn whoever_wants_a_refresh_joins_the_one_under_way() {
             tokio::spawn(async move { vault.refresh(&id).await })
         })
         .collect();
-    until("the call", || idp.calls() == 1).await;
+    until_called(&idp, 1).await;
     idp.open();
     for refreshed in wanted {
         assert_eq!(refreshed.await.unwrap().unwrap().generation, 2);
