@@ -114,9 +114,9 @@ mod tests {
     use super::*;
 
     fn look(in_flight: u64) -> Slot {
-        let mut counted = Counted::default();
-        counted.fine = 10;
-        Slot { lasted: PERIOD, counted, in_flight, streams: 1, looks: 1 }
+        let mut look = Slot { lasted: PERIOD, counted: Counted::default(), in_flight, streams: 1, looks: 1 };
+        look.counted.fine = 10;
+        look
     }
 
     #[test]
