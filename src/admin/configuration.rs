@@ -49,7 +49,8 @@ struct Past {
 pub fn shown(reloader: &Reloader) -> Result<Shown, Problem> {
     let table = reloader.current();
     let too_large = || {
-        let message = "the configuration has more than 10,000 routes and is not kept; `config show` reads the files";
+        let message =
+            "more than 10,000 routes are not kept spelt out, and the files say something else than what is in force";
         Problem::new(StatusCode::SERVICE_UNAVAILABLE, "configuration_too_large", message)
     };
     let effective = reloader.effective().ok_or_else(too_large)?;

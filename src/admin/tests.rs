@@ -455,3 +455,5 @@ fn stopping_is_quick_and_frees_the_address() {
 }
 
 mod sessions;
+
+mod pages;

@@ -26,7 +26,7 @@ use super::form::{Fields, Sent};
 use super::status::time;
 
 /// After a successful login.
-const SUCCESS: &str = "Authentication successful! Token has been saved.";
+pub const SUCCESS: &str = "Authentication successful! Token has been saved.";
 
 /// A token, as it is shown.
 #[derive(Debug, Serialize)]

@@ -162,11 +162,6 @@ impl Reloader {
         self.table.load_full()
     }
 
-    /// The configuration in force, with its defaults, and where each value came from; `None`: it has more than 10,000 routes.
-    pub fn effective(&self) -> Option<Arc<Effective>> {
-        self.effective.load_full()
-    }
-
     /// Where the table in force is published: what the data plane loads from.
     pub fn tables(&self) -> Arc<ArcSwap<Table>> {
         Arc::clone(&self.table)
@@ -190,6 +185,18 @@ impl Reloader {
         let mut history = self.history.lock();
         history.truncate(HISTORY - 1);
         history.push_front(Arc::clone(report));
+    }
+
+    /// What is in force, key by key. Blocks: a large one is not kept, and read again. `None` when its files do not say what is in
+    /// force (any more).
+    pub fn effective(&self) -> Option<Arc<Effective>> {
+        self.effective.load_full().or_else(|| self.effective_by_reading().map(Arc::new))
+    }
+
+    fn effective_by_reading(&self) -> Option<Effective> {
+        let Loading { sources, model, sha256, .. } = (self.load)();
+        let in_force = hex::encode(sha256) == self.current().sha256;
+        Some(Effective::of(&model.filter(|_| in_force)?, &sources))
     }
 
     /// The configuration file, if there is one.

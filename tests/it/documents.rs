@@ -21,6 +21,11 @@ fn variable(name: &str) -> Option<String> {
     name.ends_with("_TOKEN").then(|| secret(name))
 }
 
+/// What a shipped file cannot do without.
+fn required(name: &str) -> Option<String> {
+    (name == "KIRO_CLIENT_TOKEN").then(|| secret(name))
+}
+
 fn no_variable(_: &str) -> Option<String> {
     None
 }
@@ -130,8 +135,42 @@ fn every_configuration_that_is_shipped_holds_strictly() {
         make_secrets(&text, &conf);
         make_certificates(&text, &conf);
         make_users(&text, &conf);
-        assert_eq!(complaints(load(&path, &no_variable)), "", "{}", shipped.display());
+        assert_eq!(complaints(load(&path, &required)), "", "{}", shipped.display());
     }
+}
+
+/// The variables that the remote-deployment guide names.
+#[test]
+fn the_remote_set_up_is_moved_by_its_variables() {
+    let place = tempfile::tempdir().unwrap();
+    let read = |variables: &'static [(&'static str, &'static str)]| {
+        let env =
+            move |name: &str| variables.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned());
+        load_text("kiro.yaml", &read(Path::new("conf/kiro.yaml")), place.path(), &env)
+    };
+    let loading = read(&[
+        ("PORT", "9999"),
+        ("KIRO_CLIENT_TOKEN", "a-token-of-the-operators-own-making"),
+        ("KIRO_TOKENS_DIR", "/var/lib/kiro/tokens"),
+        ("LOG_LEVEL", "debug"),
+        ("LOG_FORMAT", "json"),
+        ("LOG_FILE", "/var/log/kiro.log"),
+    ]);
+    let model = loading.model.expect("it holds");
+    assert_eq!(model.listeners[0].address.port(), 9999);
+    assert_eq!(model.tokens_dir, Path::new("/var/lib/kiro/tokens"));
+    assert_eq!(model.logging.level, log::LevelFilter::Debug);
+    assert_eq!(model.logging.file.as_deref(), Some(Path::new("/var/log/kiro.log")));
+    let route = &model.projects[0].environments[0].routes[0];
+    assert_eq!((route.prefix.as_str(), route.credential.as_ref().map(|name| name.as_str())), ("/v1", Some("kiro")));
+    for (variables, code) in
+        [(&[][..], "unset_variable"), (&[("KIRO_CLIENT_TOKEN", "your-secure-token")][..], "placeholder_token")]
+    {
+        let loading = read(variables);
+        assert!(loading.model.is_none() && loading.diagnostics.iter().any(|it| it.code == code), "{code}");
+    }
+    let without = read(&[]).diagnostics.remove(0);
+    assert!(without.message.contains("set KIRO_CLIENT_TOKEN"), "{}", without.message);
 }
 
 #[test]

@@ -150,7 +150,7 @@ fn curl_prints_events_as_they_come_and_fails_on_a_cut_response() {
 
 // ---- SDKs ----
 
-const KEY: &str = "c4n4ry-sdk-client-token-0123456789";
+pub(super) const KEY: &str = "c4n4ry-sdk-client-token-0123456789";
 
 /// An edge in front of a scripted model; both SDKs' calls stop at the gate after the first piece.
 fn model(path: &'static str, first: &'static str, rest: &'static str, gate: Gate) -> (Origin, Edge) {
@@ -182,7 +182,7 @@ fn model(path: &'static str, first: &'static str, rest: &'static str, gate: Gate
     (origin, edge)
 }
 
-fn stream_with_sdk(script: &str, url: &str, key: &crate::support::wait::Key) -> String {
+pub(super) fn stream_with_sdk(script: &str, url: &str, key: &crate::support::wait::Key) -> String {
     let script = scripts("sdk").join(script);
     let process = Process::spawn(
         Command::new(python("sdk")).arg(script).args([url, KEY]).env_remove("HTTP_PROXY").env("NO_PROXY", "*"),
@@ -221,17 +221,17 @@ fn the_anthropic_sdk_streams_through_the_edge() {
     assert!(seen.header("anthropic-version").is_some());
 }
 
-const OPENAI_FIRST: &str = concat!(
+pub(super) const OPENAI_FIRST: &str = concat!(
     r#"data: {"id":"c1","object":"chat.completion.chunk","created":1,"model":"m","choices":[{"index":0,"delta":{"role":"assistant","content":"Hel"},"finish_reason":null}]}"#,
     "\n\n"
 );
-const OPENAI_REST: &str = concat!(
+pub(super) const OPENAI_REST: &str = concat!(
     r#"data: {"id":"c1","object":"chat.completion.chunk","created":1,"model":"m","choices":[{"index":0,"delta":{"content":"lo"},"finish_reason":null}]}"#,
     "\n\n",
     r#"data: {"id":"c1","object":"chat.completion.chunk","created":1,"model":"m","choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}"#,
     "\n\ndata: [DONE]\n\n"
 );
-const ANTHROPIC_FIRST: &str = concat!(
+pub(super) const ANTHROPIC_FIRST: &str = concat!(
     "event: message_start\n",
     r#"data: {"type":"message_start","message":{"id":"m1","type":"message","role":"assistant","model":"m","content":[],"stop_reason":null,"stop_sequence":null,"usage":{"input_tokens":1,"output_tokens":1}}}"#,
     "\n\nevent: content_block_start\n",
@@ -240,7 +240,7 @@ const ANTHROPIC_FIRST: &str = concat!(
     r#"data: {"type":"content_block_delta","index":0,"delta":{"type":"text_delta","text":"Hel"}}"#,
     "\n\n"
 );
-const ANTHROPIC_REST: &str = concat!(
+pub(super) const ANTHROPIC_REST: &str = concat!(
     "event: content_block_delta\n",
     r#"data: {"type":"content_block_delta","index":0,"delta":{"type":"text_delta","text":"lo"}}"#,
     "\n\nevent: content_block_stop\n",

@@ -19,15 +19,12 @@ use crate::credential::login::{BeginError, Begun, DeviceState, FinishError, Flow
 use crate::credential::provider::Kind;
 use crate::id::RequestId;
 
+use super::super::Shared;
 use super::super::answer::see_other;
 use super::super::form::{Fields, Sent};
-use super::super::{LOG, Shared};
 use super::moment::Moment;
 use super::words::Words;
 use super::{Frame, Notice, Visit, html, part, parts, tokens};
-
-/// The interface's message after a login.
-pub const SAVED: &str = "Authentication successful! Token has been saved.";
 
 /// Logins that are remembered: more than that are under way at no time.
 const REMEMBERED: usize = 1000;
@@ -351,7 +348,6 @@ fn finish_problem(w: &Words, error: &FinishError) -> Said {
             (StatusCode::BAD_GATEWAY, false, Notice::bad(&message, detail.clone(), w.exchange_next))
         }
         FinishError::Save { detail } => {
-            ::log::error!(target: LOG, "Failed to save token: {detail}");
             (StatusCode::INTERNAL_SERVER_ERROR, false, Notice::bad(&message, detail.clone(), w.save_next))
         }
     }

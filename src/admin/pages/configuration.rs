@@ -8,6 +8,7 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use serde::Deserialize;
 
+use crate::config::Line;
 use crate::reload::{Named, Outcome, Report, Trigger};
 
 use super::super::Shared;
@@ -21,6 +22,9 @@ const EXCERPTS: usize = 50;
 
 /// Lines of a rejected reload that its entry shows.
 const LINES: usize = 3;
+
+/// Keys in force that are shown; the filter finds the others.
+const KEYS: usize = 500;
 
 /// Names of what changed that an entry shows.
 const NAMES: usize = 12;
@@ -38,6 +42,22 @@ struct Page {
     reload: String,
     excerpts: Vec<Excerpt>,
     history: Vec<Entry>,
+    query: String,
+    /// `None`: the files say something else than what is in force.
+    effective: Option<Keys>,
+}
+
+/// Keys in force.
+struct Keys {
+    rows: Vec<Key>,
+    more: usize,
+}
+
+struct Key {
+    key: String,
+    value: String,
+    /// `None`: it is the default.
+    origin: Option<String>,
 }
 
 /// One diagnostic with the line that it is about, secrets masked.
@@ -99,7 +119,6 @@ pub async fn reload(State(shared): State<Arc<Shared>>, visit: Visit) -> Response
 fn show(shared: &Shared, visit: &Visit, status: StatusCode, notice: Option<Notice>, asked: &Asked) -> Response {
     let reloader = &shared.parts.reloader;
     let (table, last) = (reloader.current(), reloader.last());
-    let _ = asked;
     let page = Page {
         w: visit.w,
         frame: visit.frame(),
@@ -111,8 +130,26 @@ fn show(shared: &Shared, visit: &Visit, status: StatusCode, notice: Option<Notic
         reload: reload_part(visit.w, &last, 0),
         excerpts: excerpts(visit.w, &last),
         history: reloader.history().iter().map(|report| Entry::of(visit, report)).collect(),
+        query: asked.q.clone(),
+        effective: reloader.effective().map(|effective| keys(effective.lines(), &asked.q)),
     };
     html(status, &page)
+}
+
+/// The keys that are looked for.
+fn keys(lines: Vec<Line>, query: &str) -> Keys {
+    let needle = query.trim().to_lowercase();
+    let holds = |text: &str| text.to_lowercase().contains(&needle);
+    let found = lines.into_iter().map(|line| Key {
+        key: line.key,
+        value: line.value,
+        origin: line.origin.map(|origin| format!("{}:{}", origin.file, origin.line)),
+    });
+    let wanted = |key: &Key| holds(&key.key) || holds(&key.value) || key.origin.as_deref().is_some_and(holds);
+    let mut rows: Vec<Key> = found.filter(wanted).collect();
+    let more = rows.len().saturating_sub(KEYS);
+    rows.truncate(KEYS);
+    Keys { rows, more }
 }
 
 fn excerpts(w: &'static Words, report: &Report) -> Vec<Excerpt> {

@@ -24,7 +24,7 @@ use crate::observe::recent::{LINES, Line, Source};
 
 use super::super::Shared;
 use super::super::answer::Problem;
-use super::moment::count;
+use super::moment::{count, latency};
 use super::words::{Words, fill};
 use super::{Frame, Visit, aside, html, part};
 
@@ -322,9 +322,10 @@ impl Read {
         }
         let what = format!("{} {}{}", self.field("method"), self.field("host"), self.field("path"));
         let route = ["project", "environment"].map(|name| self.field(name)).join("/");
-        let took = format!("{} ms", self.field("duration_ms"));
+        let millis = self.field("duration_ms").parse().unwrap_or(f64::NAN);
+        let took = Duration::try_from_secs_f64(millis / 1000.0).map(latency).unwrap_or_default();
         let parts = [self.field("code"), self.field("endpoint"), &route, &took];
-        let parts: Vec<&str> = parts.into_iter().filter(|part| !matches!(*part, "" | "/" | " ms")).collect();
+        let parts: Vec<&str> = parts.into_iter().filter(|part| !matches!(*part, "" | "/")).collect();
         (level, what, parts.join(" · "))
     }
 }

@@ -190,7 +190,7 @@ impl Drawing {
         let latest = self.slots.iter().rev().find(|slot| slot.counted.requests() > 0);
         let now = |part| latest.and_then(|slot| slot.counted.first_byte(part)).map_or("–".to_owned(), latency);
         let top = chart::top(&[&median, &most, &nearly_all], 10.0);
-        let shown = |millis: f64| latency(Duration::from_secs_f64(millis / 1000.0));
+        let shown = |millis: f64| latency(Duration::try_from_secs_f64(millis / 1000.0).unwrap_or_default());
         let headline = format!("p95 {}", now(0.95));
         let described = self.described(self.w.chart_latency, &headline, &shown(chart::most(&[&nearly_all])));
         let lines = vec![
@@ -258,6 +258,8 @@ struct Reload<'a> {
     needs_restart: &'a [String],
     lines: &'a [String],
     more: usize,
+    /// Whether the diagnostics stand elsewhere.
+    linked: bool,
 }
 
 /// How the last reload went. At most `most` of its lines.
@@ -279,6 +281,7 @@ pub fn reload(w: &'static Words, report: &Report, most: usize) -> String {
         needs_restart: &report.needs_restart,
         lines: shown,
         more: report.lines.len() - shown.len(),
+        linked: most > 0,
     })
 }
 

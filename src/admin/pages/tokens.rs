@@ -50,7 +50,7 @@ pub async fn page(State(shared): State<Arc<Shared>>, visit: Visit, Query(asked):
 /// What was done before the browser came here: in words of our own, as the address is anybody's.
 fn said(w: &Words, done: &str) -> Option<Notice> {
     Some(match done {
-        "saved" | "login" => Notice::good(super::account::SAVED, w.saved_next),
+        "saved" | "login" => Notice::good(super::super::tokens::SUCCESS, w.saved_next),
         "removed" => Notice::good(w.removed, ""),
         "refreshed" => Notice::good(w.refreshed, ""),
         _ => return None,
@@ -140,6 +140,13 @@ impl Row {
             id: token.id.to_string(),
         }
     }
+}
+
+/// The table alone.
+#[cfg(test)]
+pub fn table(w: &'static Words, tokens: Vec<Token>) -> String {
+    let rows = tokens.into_iter().map(|token| Row::of(w, token, &[])).collect();
+    part(&Rows { w, csrf: "the-csrf".to_owned(), has_providers: true, rows })
 }
 
 /// How a status is coloured, and its word.

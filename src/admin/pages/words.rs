@@ -320,6 +320,7 @@ words! {
     changed_restart: "wait for a restart", "待重启生效";
     effective: "Effective configuration", "生效配置";
     effective_help: "Every value in force, defaults filled in, secrets masked, and where it was written.", "所有生效的值（含默认值，密文已遮盖）及其来源。";
+    effective_not: "The files say something else than what is in force: the last edit was rejected, or is being read right now.", "文件内容与当前生效的配置不一致：最近的修改被拒绝，或正在读取。";
     filter_keys: "key, value or file", "键、值或文件";
     key: "Key", "键";
     origin: "Origin", "来源";

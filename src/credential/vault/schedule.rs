@@ -95,7 +95,12 @@ pub struct Facts {
 /// The next attempt: when, and what for. `None`: there is nothing to be done.
 pub fn next_attempt(facts: &Facts) -> Option<(Moment, Cause)> {
     let (at, cause) = wanted(facts)?;
-    Some((at.max(facts.not_before).max(facts.last_attempt.after(ATTEMPTS_EVERY)), cause))
+    let at = at.max(facts.not_before);
+    match cause {
+        // Once a generation and once a minute is seldom enough, and a request waits.
+        Cause::Rejected => Some((at, cause)),
+        _ => Some((at.max(facts.last_attempt.after(ATTEMPTS_EVERY)), cause)),
+    }
 }
 
 fn wanted(facts: &Facts) -> Option<(Moment, Cause)> {

@@ -14,6 +14,30 @@ use crate::support::{Edge, Request, Wire, eventually};
 /// What answers a GET of the admin listener with the token.
 const ADMIN: [&str; 6] = ["/", "/livez", "/readyz?verbose", "/metrics", "/api/v1/status", "/api/v1/routes"];
 
+/// What else there may be; whatever it answers is searched.
+const FURTHER: [&str; 20] = [
+    "/dashboard",
+    "/dashboard/tokens",
+    "/dashboard/tokens/add",
+    "/dashboard/tokens/callback",
+    "/dashboard/tokens/live.json",
+    "/dashboard/tokens/one/remove",
+    "/dashboard/routes",
+    "/dashboard/routes/explain?method=GET&url=http%3A%2F%2Fdemo.test%2Fsigned%2Fx&client=laptop",
+    "/dashboard/configuration",
+    "/dashboard/log",
+    "/dashboard/log/stream",
+    "/dashboard/sessions",
+    "/dashboard/live.json",
+    "/dashboard/login",
+    "/api/v1/sessions",
+    "/api/v1/tokens",
+    "/api/v1/tokens/one",
+    "/api/v1/config",
+    "/api/v1/openapi.json",
+    "/openapi.json",
+];
+
 /// Outputs by name.
 #[derive(Default)]
 pub struct Outputs(Vec<(String, Vec<u8>)>);
@@ -34,6 +58,11 @@ impl Outputs {
             let answer = edge.admin_call(&Request::get(target).host(&host).bearer(&edge.token()));
             assert_eq!(answer.status, 200, "{target}: {}", answer.text());
             self.add(target, [answer.head.raw, answer.body].concat());
+        }
+        for target in FURTHER {
+            let answer = raw(edge, &Request::get(target).host(&host).bearer(&edge.token()));
+            assert!((200..500).contains(&super::status(&answer)), "{target}: {}", String::from_utf8_lossy(&answer));
+            self.add(target, answer);
         }
         let callback = format!("http://127.0.0.1:1/oauth/callback?code={}&state={}", slots.query, slots.query);
         let question = json!({

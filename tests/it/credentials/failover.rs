@@ -2,14 +2,14 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use super::{by_token, config, received, token};
 use crate::support::edge::Reported;
 use crate::support::frames::{END_HEADERS, END_STREAM, Frames, HEADERS};
 use crate::support::hpack::{self, Decoder};
 use crate::support::origin::After;
-use crate::support::{Edge, Exchange, Origin, Request};
+use crate::support::{Config, Edge, Exchange, Origin, Request, eventually};
 
 const ROUTES: &str = r#"- { prefix: /, upstream: "http://{origin}", auth: none, credential: pool }"#;
 const OK: &str = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
@@ -46,6 +46,14 @@ impl Provider {
     }
 }
 
+/// An edge whose vault may ask again: it leaves a token alone for a second after it has taken it up.
+fn settled(config: Config) -> Edge {
+    let edge = config.start();
+    let up = Instant::now();
+    eventually("a second has passed", || (up.elapsed() > Duration::from_millis(1100)).then_some(()));
+    edge
+}
+
 fn retries(edge: &Edge, reason: &str) -> f64 {
     edge.metrics().sum("countersign_upstream_retries_total", &[("reason", reason)])
 }
@@ -59,7 +67,7 @@ fn after_a_401_a_post_goes_out_again_with_the_refreshed_token() {
     let (origin, provider) = (Origin::start(), Provider::start("c4n4ry-a"));
     by_token(&origin, &[("c4n4ry-a", REJECTED)]);
     let config = config(ROUTES, "", &origin).value("provider", &provider.origin.authority());
-    let edge = config.token("a", &token("c4n4ry-a")).start();
+    let edge = settled(config.token("a", &token("c4n4ry-a")));
     let _report = Reported(&edge);
     let response = edge.call(&post("/pay"));
     assert_eq!((response.status, response.text().as_str()), (200, "ok"));
@@ -85,15 +93,15 @@ fn a_401_of_the_fresh_token_is_the_clients() {
     let (origin, provider) = (Origin::start(), Provider::start("c4n4ry-a"));
     origin.answer("/", REJECTED);
     let config = config(ROUTES, "", &origin).value("provider", &provider.origin.authority());
-    let edge = config.token("a", &token("c4n4ry-a")).start();
+    let edge = settled(config.token("a", &token("c4n4ry-a")));
     let _report = Reported(&edge);
     for _ in 0..3 {
         let response = edge.call(&post("/pay"));
         assert_eq!((response.status, response.text().as_str()), (401, "expired"));
         assert_eq!(response.header("www-authenticate"), Some("Bearer error=\"invalid_token\""));
     }
-    assert!(provider.refreshes() <= 2, "{} refreshes", provider.refreshes());
-    assert!(origin.count() <= 6, "{} requests", origin.count());
+    assert_eq!(provider.refreshes(), 1, "one that was forced in a minute");
+    assert!(origin.count() <= 4, "{} requests", origin.count());
 }
 
 #[test]
@@ -298,7 +306,7 @@ fn a_hundred_requests_at_once_refresh_a_rejected_token_once() {
     let (origin, provider) = (Origin::start(), Provider::start("c4n4ry-a"));
     by_token(&origin, &[("c4n4ry-a", REJECTED)]);
     let config = config(ROUTES, "", &origin).value("provider", &provider.origin.authority());
-    let edge = config.token("a", &token("c4n4ry-a")).start();
+    let edge = settled(config.token("a", &token("c4n4ry-a")));
     let _report = Reported(&edge);
     std::thread::scope(|scope| {
         let calls: Vec<_> = (0..100).map(|_| scope.spawn(|| edge.call(&post("/x")).status)).collect();

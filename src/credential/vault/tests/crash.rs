@@ -162,8 +162,8 @@ async fn a_backup_is_refreshed_once() {
 async fn a_stop_waits_for_what_is_under_way_and_begins_nothing() {
     let (place, idp) = (Place::new(), Idp::new());
     let vault = Running::with_idp(Some(&place), &idp);
-    let token = vault.log_in(&idp, Duration::ZERO).await;
     idp.close();
+    let token = vault.log_in(&idp, Duration::ZERO).await;
     let waiting = tokio::spawn({
         let vault = Arc::clone(&vault.vault);
         async move { vault.lease(&spec(Choice::InOrder), &[]).await.map(|lease| lease.generation) }

@@ -16,8 +16,8 @@ async fn a_token_is_lent_and_counted() {
 #[tokio::test(start_paused = true)]
 async fn ten_thousand_requests_are_one_call() {
     let (idp, vault) = started().await;
-    vault.log_in(&idp, Duration::ZERO).await;
     idp.close();
+    vault.log_in(&idp, Duration::ZERO).await;
     let mut waiting: Vec<_> = (0..10_000).map(|_| tokio::spawn(lease_of(&vault))).collect();
     until_called(&idp, 1).await;
     // Half of them go away; nothing of what is under way does.
@@ -36,8 +36,8 @@ async fn a_refresh_ends_although_everybody_has_left() {
     let place = Place::new();
     let idp = Idp::new();
     let vault = Running::with_idp(Some(&place), &idp);
-    let token = vault.log_in(&idp, Duration::ZERO).await;
     idp.close();
+    let token = vault.log_in(&idp, Duration::ZERO).await;
     let waiting: Vec<_> = (0..100).map(|_| tokio::spawn(lease_of(&vault))).collect();
     until_called(&idp, 1).await;
     waiting.iter().for_each(tokio::task::JoinHandle::abort);
@@ -89,8 +89,8 @@ async fn tokens_without_a_life_cause_no_storm() {
 #[tokio::test(start_paused = true)]
 async fn a_request_waits_ten_seconds_and_no_longer() {
     let (idp, vault) = started().await;
-    vault.log_in(&idp, Duration::ZERO).await;
     idp.close();
+    vault.log_in(&idp, Duration::ZERO).await;
     let began = tokio::time::Instant::now();
     // The clock stands still while the call blocks a thread.
     let lease = lease_of(&vault);
