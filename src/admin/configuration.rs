@@ -6,7 +6,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::config::Line;
-use crate::reload::{Outcome, Reloader, Report};
+use crate::reload::{NotShown, Outcome, Reloader, Report};
 
 use super::answer::Problem;
 use super::status::time;
@@ -48,12 +48,13 @@ struct Past {
 /// What there is to show.
 pub fn shown(reloader: &Reloader) -> Result<Shown, Problem> {
     let table = reloader.current();
-    let too_large = || {
-        let message =
-            "more than 10,000 routes are not kept spelt out, and the files say something else than what is in force";
-        Problem::new(StatusCode::SERVICE_UNAVAILABLE, "configuration_too_large", message)
-    };
-    let effective = reloader.effective().ok_or_else(too_large)?;
+    let effective = reloader.effective().map_err(|why| {
+        let code = match why {
+            NotShown::TooLarge => "configuration_too_large",
+            NotShown::Edited => "configuration_edited",
+        };
+        Problem::new(StatusCode::SERVICE_UNAVAILABLE, code, why.to_string())
+    })?;
     Ok(Shown {
         generation: table.generation,
         sha256: table.sha256.clone(),

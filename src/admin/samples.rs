@@ -114,7 +114,8 @@ mod tests {
     use super::*;
 
     fn look(in_flight: u64) -> Slot {
-        let counted = Counted { fine: 10, ..Counted::default() };
+        let mut counted = Counted::default();
+        counted.fine = 10;
         Slot { lasted: PERIOD, counted, in_flight, streams: 1, looks: 1 }
     }
 

@@ -20,10 +20,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
-use arc_swap::{ArcSwap, ArcSwapOption};
+use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 
-use crate::config::{self, Effective, Loading, Model, Sources};
+use crate::config::{self, Effective, Loading, Sources};
 use crate::diagnostic::Diagnostic;
 use crate::follow::Fingerprint;
 use crate::observe::{Observer, systemd};
@@ -48,8 +48,19 @@ pub type Environment = Arc<dyn Fn(&str) -> Option<String> + Send + Sync>;
 /// Reads the configuration; again at each reload.
 type Load = Box<dyn Fn() -> Loading + Send + Sync>;
 
-/// Routes up to which the effective configuration is kept in memory: beyond it would be larger than all else.
+/// Routes up to which the effective configuration is spelt out: beyond it would be larger than all else in memory.
 const SPELT_OUT: usize = 10_000;
+
+/// Why the effective configuration cannot be shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NotShown {
+    /// More than 10,000 routes.
+    #[error("the configuration has more than 10,000 routes; `countersign config show --effective` reads the files")]
+    TooLarge,
+    /// The files say something else by now: an edit that was rejected, or is about to be read.
+    #[error("the files do not say what is in force; reload, or mend what was rejected")]
+    Edited,
+}
 
 /// Why there is no first table.
 #[derive(Debug)]
@@ -69,7 +80,6 @@ pub struct Reloader {
     /// The last ones that changed something, were rejected, or were asked for; the newest first.
     history: Mutex<VecDeque<Arc<Report>>>,
     /// What the table in force was made from, spelt out; `None`: too large.
-    effective: ArcSwapOption<Effective>,
     /// Warnings of the first load, as lines for the log.
     first_warnings: Vec<String>,
     /// What was read for the table in force and by the last attempt, and how it looked then.
@@ -126,7 +136,6 @@ impl Reloader {
             load,
             path,
             table: Arc::new(ArcSwap::from_pointee(table)),
-            effective: ArcSwapOption::new(candidate.effective.map(Arc::new)),
             history: Mutex::new(VecDeque::from([Arc::new(report.clone())])),
             last: ArcSwap::from_pointee(report),
             first_warnings: lines(&candidate.sources, &candidate.diagnostics),
@@ -187,16 +196,19 @@ impl Reloader {
         history.push_front(Arc::clone(report));
     }
 
-    /// What is in force, key by key. Blocks: a large one is not kept, and read again. `None` when its files do not say what is in
-    /// force (any more).
-    pub fn effective(&self) -> Option<Arc<Effective>> {
-        self.effective.load_full().or_else(|| self.effective_by_reading().map(Arc::new))
-    }
-
-    fn effective_by_reading(&self) -> Option<Effective> {
+    /// What is in force, key by key, with where each value came from. Read again for this, as it is large and seldom asked
+    /// for. Blocks.
+    ///
+    /// # Errors
+    /// See [`NotShown`].
+    pub fn effective(&self) -> Result<Effective, NotShown> {
+        let table = self.current();
+        if table.routes.len() > SPELT_OUT {
+            return Err(NotShown::TooLarge);
+        }
         let Loading { sources, model, sha256, .. } = (self.load)();
-        let in_force = hex::encode(sha256) == self.current().sha256;
-        Some(Effective::of(&model.filter(|_| in_force)?, &sources))
+        let model = model.filter(|_| hex::encode(sha256) == table.sha256).ok_or(NotShown::Edited)?;
+        Ok(Effective::of(&model, &sources))
     }
 
     /// The configuration file, if there is one.
@@ -274,7 +286,6 @@ impl Reloader {
         };
         let mut report = candidate.report(trigger, outcome, old.generation, begun);
         if let (Outcome::Applied, Some(table)) = (outcome, candidate.table) {
-            self.effective.store(candidate.effective.map(Arc::new));
             self.publish(old, table, &mut report);
         }
         report
@@ -335,7 +346,6 @@ struct Candidate {
     fingerprint: Fingerprint,
     sha256: String,
     table: Option<Table>,
-    effective: Option<Effective>,
 }
 
 impl Candidate {
@@ -346,15 +356,14 @@ impl Candidate {
         let sha256 = hex::encode(sha256);
         // What says the same as before need not be compiled again.
         let known = previous.is_some_and(|table| table.sha256 == sha256);
-        let (mut table, mut effective) = (None, None);
+        let mut table = None;
         if let Some(model) = model.filter(|_| !known) {
-            effective = (routes_of(&model) <= SPELT_OUT).then(|| Effective::of(&model, &sources));
             let compiled: Compiled = compile(model, &sources, stamp, previous);
             diagnostics.extend(compiled.diagnostics);
             watched.extend(compiled.mendable);
             table = compiled.table;
         }
-        Self { sources, diagnostics, watched, fingerprint, sha256, table, effective }
+        Self { sources, diagnostics, watched, fingerprint, sha256, table }
     }
 
     fn has_errors(&self) -> bool {
@@ -376,11 +385,6 @@ impl Candidate {
             excerpts: excerpts(&self.sources, &self.diagnostics),
         }
     }
-}
-
-fn routes_of(model: &Model) -> usize {
-    let environments = model.projects.iter().flat_map(|project| &project.environments);
-    environments.map(|environment| environment.routes.len()).sum()
 }
 
 fn excerpts(sources: &Sources, diagnostics: &[Diagnostic]) -> Vec<String> {
