@@ -13,7 +13,7 @@ use sha2::{Digest, Sha256};
 
 use super::watch::Watch;
 use super::*;
-use crate::config::SourceFile;
+use crate::config::{Model, SourceFile};
 use crate::config::model::{Access, Action, Route};
 use crate::diagnostic::{Pos, Spanned};
 use crate::table::testing;
