@@ -69,7 +69,7 @@ fn a_pasted_callback_logs_in_and_rotation_never_uses_a_refresh_token_twice() {
     }
     let seen = provider.seen();
     assert_eq!((seen.codes, seen.refreshes, seen.revoked), (1, 4, 0), "{seen:?}");
-    assert!(seen.agents.iter().all(|agent| agent.starts_with("Countersign/")), "{:?}", seen.agents);
+    assert!(seen.agents.iter().all(|agent| agent.starts_with("countersign/")), "{:?}", seen.agents);
     let file = edge.token_file(&id);
     edge.expect_no_leak(&[file["access_token"].as_str().unwrap(), file["refresh_token"].as_str().unwrap()]);
 }

@@ -8,9 +8,7 @@ use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, Server
 use rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::{
-    CertificateError, ClientConfig, DigitallySignedStruct, DistinguishedName, Error, OtherError, SignatureScheme,
-};
+use rustls::{ClientConfig, DigitallySignedStruct, DistinguishedName, Error, SignatureScheme};
 
 use crate::config::Model;
 use crate::config::model::Acme;
@@ -108,9 +106,7 @@ struct Known {
 }
 
 /// Somebody else answers.
-#[derive(Debug, thiserror::Error)]
-#[error("it shows a certificate that is in none of the files of `admin.tls`")]
-struct Stranger;
+const STRANGER: &str = "it shows a certificate that is in none of the files of `admin.tls`";
 
 impl ServerCertVerifier for Known {
     fn verify_server_cert(
@@ -124,7 +120,7 @@ impl ServerCertVerifier for Known {
         if self.certificates.iter().any(|known| known.as_ref() == shown.as_ref()) {
             return Ok(ServerCertVerified::assertion());
         }
-        Err(Error::InvalidCertificate(CertificateError::Other(OtherError(Arc::new(Stranger)))))
+        Err(Error::General(STRANGER.to_owned()))
     }
 
     fn verify_tls12_signature(

@@ -30,17 +30,22 @@ pub fn read(folder: &Folder, name: &str, largest: usize) -> Result<Option<Zeroiz
             Err(error) if Errno::from_io_error(&error) == Some(Errno::LOOP) => continue,
             other => other.map_err(unreadable)?,
         };
-        let stat = fstat(&file).map_err(|error| unreadable(error.into()))?;
-        if stat.st_nlink == 0 {
-            continue;
-        }
+        let Some(stat) = named(folder, name, &file).map_err(unreadable)? else { continue };
         check(&path, &stat, largest)?;
         return content(file, &stat, largest).map(Some).map_err(unreadable);
     }
     Err(unreadable(Errno::AGAIN.into()))
 }
 
-/// Whether a file that was opened is ours alone.
+/// What a file is that was opened under a name, as the name says it: that it is this file, and has no other name, is one moment's
+/// truth then. (Of the open file alone one would not know which of its names has gone meanwhile.) `None`: the name is another's by now.
+pub fn named(folder: &Folder, name: &str, file: &File) -> io::Result<Option<Stat>> {
+    let opened = fstat(file)?;
+    let is_it = |named: &Stat| (named.st_dev, named.st_ino) == (opened.st_dev, opened.st_ino);
+    Ok(folder.stat(name)?.filter(is_it))
+}
+
+/// Whether a file is ours alone.
 pub fn check(path: &Path, stat: &Stat, largest: usize) -> Result<(), Fault> {
     check_kind(path, stat)?;
     let size = u64::try_from(stat.st_size).unwrap_or(0);

@@ -7,7 +7,6 @@
 use std::fs::File;
 use std::io;
 
-use rustix::fs::fstat;
 use serde_json::{Value, json};
 
 use super::Intent;
@@ -114,7 +113,8 @@ pub fn clear(folder: &Folder, id: &TokenId) -> io::Result<()> {
 
 /// What is written must be ours alone.
 fn check(folder: &Folder, id: &TokenId, file: &File) -> io::Result<()> {
-    let outcome = file::check(&folder.path_of(id.as_str()), &fstat(file)?, LENGTH);
+    let stat = file::named(folder, id.as_str(), file)?.ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))?;
+    let outcome = file::check(&folder.path_of(id.as_str()), &stat, LENGTH);
     outcome.map_err(|fault| io::Error::new(io::ErrorKind::InvalidData, fault.message))
 }
 

@@ -1,17 +1,18 @@
 //! One token's lock: `flock` on `.lock/ID`. Each lock opens the file anew, so that it keeps out other threads as well as
 //! other processes; the system releases it with the process, however that ends.
 //!
-//! The file may be removed by who holds it (the token is gone): whoever has waited then holds a file without a name, sees that, and
-//! begins again.
+//! The file may be removed by who holds it, as the last thing that is done under it (the token is gone): whoever has waited then
+//! holds a file without a name, sees that, and begins again.
 
 use std::fs::File;
 use std::io;
 use std::time::{Duration, Instant};
 
-use rustix::fs::{FlockOperation, flock, fstat};
+use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
 
 use super::directory::Folder;
+use super::file;
 
 /// How often somebody who waits for a while looks again.
 const PAUSE: Duration = Duration::from_millis(10);
@@ -39,7 +40,7 @@ impl Lock {
                 Wait::Forever => acquire(&file, FlockOperation::LockExclusive)?,
                 Wait::AtMost(_) => acquire(&file, FlockOperation::NonBlockingLockExclusive)?,
             };
-            if held && is_still(folder, name, &file)? {
+            if held && file::named(folder, name, &file)?.is_some() {
                 return Ok(Self(file));
             }
             match wait {
@@ -62,12 +63,6 @@ fn acquire(file: &File, operation: FlockOperation) -> io::Result<bool> {
             Err(error) => return Err(error.into()),
         }
     }
-}
-
-/// Whether the name still is that file's.
-fn is_still(folder: &Folder, name: &str, file: &File) -> io::Result<bool> {
-    let (held, named) = (fstat(file)?, folder.stat(name)?);
-    Ok(named.is_some_and(|named| (named.st_dev, named.st_ino) == (held.st_dev, held.st_ino)))
 }
 
 #[cfg(test)]
@@ -95,11 +90,12 @@ mod tests {
                         let lock = Lock::take(folder, "x", Wait::Forever).unwrap();
                         assert_eq!(inside.fetch_add(1, Ordering::SeqCst), 0, "two have it");
                         rounds.fetch_add(1, Ordering::SeqCst);
+                        std::thread::yield_now();
+                        inside.fetch_sub(1, Ordering::SeqCst);
+                        // The last thing that is done under it: whoever comes now has another file.
                         if (round + thread) % 3 == 0 {
                             folder.unlink("x").unwrap();
                         }
-                        std::thread::yield_now();
-                        inside.fetch_sub(1, Ordering::SeqCst);
                         drop(lock);
                     }
                 });

@@ -236,3 +236,6 @@ fn report_foreign(
         );
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -155,3 +155,24 @@ fn many_routes_are_compared_quickly() {
     assert!(diff(&old, &new).is_empty());
     assert!(start.elapsed() < Duration::from_secs(2), "{:?}", start.elapsed());
 }
+
+#[test]
+fn credentials_are_live_and_how_tokens_are_kept_is_not() {
+    let key = |byte: &str| Some(Spanned::new(Secret::new(byte.repeat(64)), at(9)));
+    let diff = edited(|model| {
+        model.tokens.encryption_key = key("0");
+        model.tokens.allow_network_filesystem = true;
+        model.tokens_dir = "elsewhere".into();
+        model.admin.public_url = Some(Spanned::new(url::Url::parse("https://edge.test").unwrap(), at(9)));
+        model.credentials.push(model::Credential {
+            name: text("vendor"),
+            source: model::CredentialSource::Secret(Spanned::new(Secret::new("a"), at(9))),
+            header: Spanned::new(HeaderName::from_static("x-api-key"), at(9)),
+            value: text("{token}"),
+            hosts: Vec::new(),
+            at: at(9),
+        });
+    });
+    assert_eq!(diff.needs_restart, ["tokens_dir", "tokens.encryption_key", "tokens.allow_network_filesystem"]);
+    assert_eq!(diff.settings, ["admin.public_url", "credentials.vendor"]);
+}

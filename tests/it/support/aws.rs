@@ -152,7 +152,7 @@ impl Aws {
     /// A login that happened elsewhere: client id, its secret, refresh token.
     pub fn elsewhere(&self) -> (String, String, String) {
         let mut state = self.state();
-        let id = state.name("client");
+        let id = state.client_id();
         let secret = state.name("client-secret");
         let grants = vec![DEVICE.to_owned(), REFRESH.to_owned()];
         state.clients.insert(id.clone(), Client { secret: secret.clone(), redirects: vec![], grants, scopes: vec![] });
@@ -170,6 +170,12 @@ impl State {
     fn name(&mut self, kind: &str) -> String {
         self.number += 1;
         format!("c4n4ry-aws-{kind}-{}-0123456789abcdef", self.number)
+    }
+
+    /// No secret: it stands in the address of the page of sign-in.
+    fn client_id(&mut self) -> String {
+        self.number += 1;
+        format!("aws-client-{}", self.number)
     }
 
     fn register(&mut self, asked: &Value) -> Result<Value, Refusal> {
@@ -193,7 +199,7 @@ impl State {
         if !redirects.iter().all(loopback) {
             return Err((400, "invalid_redirect_uri", "InvalidRedirectUriException", redirects.join(" ")));
         }
-        let (id, secret) = (self.name("client"), self.name("client-secret"));
+        let (id, secret) = (self.client_id(), self.name("client-secret"));
         let now = UNIX_EPOCH.elapsed().expect("a clock").as_secs();
         let answer = json!({ "clientId": id, "clientSecret": secret, "clientIdIssuedAt": now,
             "clientSecretExpiresAt": now + self.registration.as_secs(),

@@ -300,7 +300,7 @@ fn a_name_that_is_turned_into_a_link_never_leads_out() {
     fs::set_permissions(&outside, Permissions::from_mode(0o600)).unwrap();
     let (inside, turned) = (fs::read(place.file(&first)).unwrap(), place.directory.path().join("turned"));
     let stop = AtomicBool::new(false);
-    let (mut good, mut refused) = (0, 0);
+    let (mut good, mut refused, mut wrong) = (0, 0, Vec::new());
     std::thread::scope(|scope| {
         scope.spawn(|| {
             while !stop.load(Ordering::Relaxed) {
@@ -315,15 +315,14 @@ fn a_name_that_is_turned_into_a_link_never_leads_out() {
         });
         for round in 0..rounds {
             match store.read(&first.id) {
-                Ok(Some(record)) => {
-                    assert!(record == first, "round {round}: what is outside was read");
-                    good += 1;
-                }
-                Ok(None) => panic!("round {round}: there always is one"),
+                Ok(Some(record)) if record == first => good += 1,
+                // Outside, or nothing although there always is something.
+                Ok(other) => wrong.push((round, other)),
                 Err(fault) => refused += usize::from(fault.code == NOT_A_FILE),
             }
         }
         stop.store(true, Ordering::Relaxed);
     });
+    assert!(wrong.is_empty(), "{wrong:?}");
     assert!(good > 0 && refused > 0, "{good} good, {refused} refused");
 }
