@@ -48,13 +48,7 @@ struct Past {
 /// What there is to show.
 pub fn shown(reloader: &Reloader) -> Result<Shown, Problem> {
     let table = reloader.current();
-    let effective = reloader.effective().map_err(|why| {
-        let code = match why {
-            NotShown::TooLarge => "configuration_too_large",
-            NotShown::Edited => "configuration_edited",
-        };
-        Problem::new(StatusCode::SERVICE_UNAVAILABLE, code, why.to_string())
-    })?;
+    let effective = reloader.effective().map_err(not_shown)?;
     Ok(Shown {
         generation: table.generation,
         sha256: table.sha256.clone(),
@@ -64,6 +58,14 @@ pub fn shown(reloader: &Reloader) -> Result<Shown, Problem> {
         diagnostics: reloader.last().diagnostics.clone(),
         history: reloader.history().iter().map(|report| Past::of(report)).collect(),
     })
+}
+
+fn not_shown(why: NotShown) -> Problem {
+    let (status, words) = (StatusCode::SERVICE_UNAVAILABLE, why.to_string());
+    match why {
+        NotShown::TooLarge => Problem::new(status, "configuration_too_large", words),
+        NotShown::Edited => Problem::new(status, "configuration_edited", words),
+    }
 }
 
 impl Past {
