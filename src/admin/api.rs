@@ -20,7 +20,7 @@ use super::answer::{Problem, document, text, typed};
 use super::audit::NoChange;
 use super::form::Sent;
 use super::status::{Routes, Status};
-use super::{Shared, entry, gate, landing, pages, tokens};
+use super::{Shared, configuration, entry, gate, landing, pages, tokens};
 
 const CONTENTS: &str = "countersign admin\n\n\
     GET    /dashboard                        for people\n\
@@ -60,6 +60,7 @@ fn calls() -> Vec<Call> {
         (&["GET"], "/readyz", get(readyz)),
         (&["GET"], "/metrics", get(metrics)),
         (&["GET"], "/api/v1/status", get(status)),
+        (&["GET"], "/api/v1/config", get(config)),
         (&["GET"], "/api/v1/routes", get(routes)),
         (&["POST"], "/api/v1/reload", post(reload)),
         (&["POST"], "/api/v1/explain", post(explanation)),
@@ -138,6 +139,11 @@ async fn metrics(State(shared): State<Arc<Shared>>) -> Response {
 
 async fn status(State(shared): State<Arc<Shared>>) -> Response {
     let render = move || Ok(document(StatusCode::OK, &Status::of(&shared)));
+    aside(render).await.unwrap_or_else(Problem::into_response)
+}
+
+async fn config(State(shared): State<Arc<Shared>>) -> Response {
+    let render = move || configuration::shown(&shared.parts.reloader).map(|shown| document(StatusCode::OK, &shown));
     aside(render).await.unwrap_or_else(Problem::into_response)
 }
 
@@ -248,5 +254,49 @@ fn header(name: &str, value: &str) -> Result<(HeaderName, HeaderValue), Problem>
     match HeaderValue::from_str(value) {
         Ok(value) => Ok((name, value)),
         Err(_) => Err(bad_question(format!("the value of `{name}` cannot be a header's"))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn every_call_is_described_and_every_description_is_a_call() {
+        let document: Value = serde_json::from_str(OPENAPI).unwrap();
+        let described: BTreeSet<(String, String)> = document["paths"]
+            .as_object()
+            .unwrap()
+            .iter()
+            .flat_map(|(path, methods)| {
+                methods.as_object().unwrap().keys().map(|method| (method.to_uppercase(), path.clone()))
+            })
+            .collect();
+        let calls = calls();
+        let known =
+            calls.iter().flat_map(|(methods, path, _)| methods.iter().map(|it| ((*it).to_owned(), (*path).to_owned())));
+        assert_eq!(described, known.collect::<BTreeSet<_>>());
+        for name in document.to_string().split("#/components/schemas/").skip(1) {
+            let name = name.split('"').next().unwrap();
+            assert!(document["components"]["schemas"][name].is_object(), "{name}");
+        }
+    }
+
+    #[test]
+    fn the_contents_list_every_call() {
+        for (methods, path, _) in calls() {
+            let hidden = matches!(path, "/" | "/oauth/callback");
+            assert!(hidden || methods.iter().any(|method| lists(method, path)), "{methods:?} {path}");
+        }
+    }
+
+    fn lists(method: &str, path: &str) -> bool {
+        CONTENTS.lines().any(|line| {
+            let mut words = line.split_whitespace();
+            let listed = words.next() == Some(method);
+            listed && words.next().is_some_and(|it| it.split('[').next() == Some(path))
+        })
     }
 }

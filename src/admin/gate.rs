@@ -64,7 +64,7 @@ async fn answer(
     next: Next,
 ) -> Result<Response, Problem> {
     let (peer, needs) = admit(shared, &request)?;
-    *caller = session_of(shared, request.headers(), peer);
+    *caller = session_of(shared, request.headers());
     if caller.is_none() && needs.login == Login::Needed {
         let shown = Shown::of(request.headers());
         let sent = matches!(shown, Shown::Nothing).then(|| sent_to_log_in(&request)).flatten();
@@ -84,12 +84,12 @@ async fn answer(
 }
 
 /// Whoever the cookie says, if it says so rightly.
-fn session_of(shared: &Shared, headers: &HeaderMap, from: IpAddr) -> Option<Caller> {
+fn session_of(shared: &Shared, headers: &HeaderMap) -> Option<Caller> {
     let id = session::shown(headers)?;
     let table = shared.parts.reloader.current();
     let stands = |who: &Who, mark: Option<&session::Mark>| login::stands(&table, who, mark);
     let (who, held) = shared.sessions.find(id.expose(), Moment::now(), stands)?;
-    Some(Caller { who, how: How::Session(held), from })
+    Some(Caller { who, how: How::Session(held) })
 }
 
 /// A browser that opens a page is sent to log in, and comes back afterwards.

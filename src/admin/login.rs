@@ -80,11 +80,11 @@ pub async fn check(shared: &Shared, shown: Shown, peer: IpAddr) -> Result<Caller
     match shown {
         Shown::Token(token) => {
             check_token(shared, &token, peer)?;
-            Ok(Caller { who: Who::Token, how: How::Bearer, from: peer })
+            Ok(Caller { who: Who::Token, how: How::Bearer })
         }
         Shown::Password { user, password } if has_users => {
             let (who, _) = check_user(shared, user, password, peer).await?;
-            Ok(Caller { who, how: How::Basic, from: peer })
+            Ok(Caller { who, how: How::Basic })
         }
         Shown::Nothing | Shown::Password { .. } => {
             let message = "authorization: Bearer with the contents of admin.token in admin.state_dir is needed";

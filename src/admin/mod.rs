@@ -13,6 +13,7 @@ mod api;
 mod audit;
 mod caller;
 pub mod client;
+mod configuration;
 mod entry;
 mod form;
 mod gate;

@@ -114,8 +114,9 @@ mod tests {
     use super::*;
 
     fn look(in_flight: u64) -> Slot {
-        let counted = Counted { fine: 10, ..Counted::default() };
-        Slot { lasted: PERIOD, counted, in_flight, streams: 1, looks: 1 }
+        let mut look = Slot { lasted: PERIOD, counted: Counted::default(), in_flight, streams: 1, looks: 1 };
+        look.counted.fine = 10;
+        look
     }
 
     #[test]

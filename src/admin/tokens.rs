@@ -340,15 +340,14 @@ pub async fn imported(shared: &Shared, document: &[u8], provider: Option<&str>) 
 
 fn failed(error: VaultError) -> Problem {
     let message = error.to_string();
-    let (status, code) = match error {
-        VaultError::Unknown(_) => return unknown(),
-        VaultError::NoProvider(_) => (StatusCode::NOT_FOUND, "unknown_provider"),
-        VaultError::NotRefreshable => (StatusCode::CONFLICT, "not_refreshable"),
-        VaultError::Refresh(_) => (StatusCode::BAD_GATEWAY, "refresh_failed"),
-        VaultError::Save(_) => (StatusCode::INTERNAL_SERVER_ERROR, "save_failed"),
-        VaultError::Stopping => (StatusCode::SERVICE_UNAVAILABLE, "stopping"),
-    };
-    Problem::new(status, code, message)
+    match error {
+        VaultError::Unknown(_) => unknown(),
+        VaultError::NoProvider(_) => Problem::new(StatusCode::NOT_FOUND, "unknown_provider", message),
+        VaultError::NotRefreshable => Problem::new(StatusCode::CONFLICT, "not_refreshable", message),
+        VaultError::Refresh(_) => Problem::new(StatusCode::BAD_GATEWAY, "refresh_failed", message),
+        VaultError::Save(_) => Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "save_failed", message),
+        VaultError::Stopping => Problem::new(StatusCode::SERVICE_UNAVAILABLE, "stopping", message),
+    }
 }
 
 /// The name that was asked for is not said again: it may have been pasted from anywhere.

@@ -6,10 +6,10 @@
 //!
 //! Invariants: a record is one line, whatever its message holds; nothing of Pingora's own modules is ever written, as
 //! they print whole request heads and queries (`nothing_of_pingora_is_written`); the modules of other crates are heard
-//! from `warn` up only, whatever the level says.
+//! from `warn` up only, whatever the level says; who changed what is always written (`changes_are_written_at_every_level`).
 
 use std::io::{self, IsTerminal, Write};
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -22,7 +22,7 @@ use parking_lot::Mutex;
 use super::destination::{Destination, Place};
 use super::recent::{Recent, Source};
 use super::spool::{Limits, Spool};
-use super::{text, timestamp};
+use super::{AUDIT, text, timestamp};
 
 /// Bytes that may wait for the writer.
 const CAPACITY: usize = 1024 * 1024;
@@ -73,7 +73,7 @@ pub fn install() -> io::Result<ProcessLog> {
     let installed = INSTALLED.get_or_init(|| made);
     // Fails when there is a logger already: ours by a race, or that of a program which embeds this library and knows best.
     if log::set_boxed_logger(Box::new(installed.clone())).is_ok() {
-        log::set_max_level(installed.inner.settings.lock().level);
+        installed.take_level(installed.inner.settings.lock().level);
     }
     Ok(installed.clone())
 }
@@ -89,6 +89,8 @@ struct Inner {
     logger: ArcSwap<Logger>,
     spool: Arc<Spool>,
     settings: Mutex<Settings>,
+    /// As configured; the `log` crate's own maximum is never below `info`.
+    level: AtomicUsize,
     dropped: Arc<AtomicU64>,
 }
 
@@ -105,7 +107,15 @@ impl ProcessLog {
         let destination = Destination::open(settings.place.clone())?;
         let spool = Arc::new(Spool::start("log", destination, limits, Arc::clone(&dropped))?);
         let logger = ArcSwap::from_pointee(build(settings, &spool));
-        Ok(Self { inner: Arc::new(Inner { logger, spool, settings: Mutex::new(settings.clone()), dropped }) })
+        Ok(Self {
+            inner: Arc::new(Inner {
+                logger,
+                spool,
+                settings: Mutex::new(settings.clone()),
+                level: AtomicUsize::new(settings.level as usize),
+                dropped,
+            }),
+        })
     }
 
     /// Takes other settings at once.
@@ -122,14 +132,24 @@ impl ProcessLog {
         let place = if opened.is_ok() { settings.place.clone() } else { current.place.clone() };
         *current = Settings { place, ..settings.clone() };
         self.inner.logger.store(Arc::new(build(&current, &self.inner.spool)));
-        log::set_max_level(current.level);
+        self.take_level(current.level);
         opened
     }
 
     /// Changes the level alone.
     pub fn set_level(&self, level: LevelFilter) {
         self.inner.settings.lock().level = level;
-        log::set_max_level(level);
+        self.take_level(level);
+    }
+
+    /// Who changed what is written whatever the level, so that such records must get as far as here.
+    fn take_level(&self, level: LevelFilter) {
+        self.inner.level.store(level as usize, Ordering::Relaxed);
+        log::set_max_level(level.max(LevelFilter::Info));
+    }
+
+    fn is_loud_enough(&self, target: &str, level: Level) -> bool {
+        level as usize <= self.inner.level.load(Ordering::Relaxed) || (target == AUDIT && level <= Level::Info)
     }
 
     /// From now on, shows there what is written, too.
@@ -155,7 +175,7 @@ impl ProcessLog {
 
 impl Log for ProcessLog {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        is_heard(metadata.target(), metadata.level()) && metadata.level() <= log::max_level()
+        is_heard(metadata.target(), metadata.level()) && self.is_loud_enough(metadata.target(), metadata.level())
     }
 
     fn log(&self, record: &Record<'_>) {
@@ -182,7 +202,7 @@ fn build(settings: &Settings, spool: &Arc<Spool>) -> Logger {
     let terminal = settings.place == Place::Stderr && io::stderr().is_terminal();
     let json = settings.format == Format::Json || (settings.format == Format::Auto && !terminal);
     let style = if terminal && !json { WriteStyle::Auto } else { WriteStyle::Never };
-    // The level is the `log` crate's own maximum, which changes without building anything anew.
+    // The level is looked at before (`is_loud_enough`), so that it changes without building anything anew.
     let mut builder = Builder::new();
     builder.filter_level(LevelFilter::Trace).write_style(style);
     builder.target(Target::Pipe(Box::new(Spooled(Arc::clone(spool)))));
@@ -317,6 +337,19 @@ mod tests {
         say(&log, Level::Info, "countersign", "two");
         assert!(written(&log, &second).starts_with("{\"time\":"));
         assert_eq!(std::fs::read_to_string(first).unwrap().lines().count(), 1);
+    }
+
+    #[test]
+    fn changes_are_written_at_every_level() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("log");
+        let place = Place::File(path.clone());
+        let log = ProcessLog::start(&Settings { level: LevelFilter::Off, format: Format::Text, place }).unwrap();
+        for (target, level) in [(AUDIT, Level::Info), (AUDIT, Level::Debug), ("countersign::admin", Level::Error)] {
+            Log::log(&log, &Record::builder().level(level).target(target).args(format_args!("said")).build());
+        }
+        let text = written(&log, &path);
+        assert_eq!((text.lines().count(), text.contains("INFO  countersign::audit: said")), (1, true), "{text}");
     }
 
     #[test]

@@ -48,6 +48,20 @@ pub type Environment = Arc<dyn Fn(&str) -> Option<String> + Send + Sync>;
 /// Reads the configuration; again at each reload.
 type Load = Box<dyn Fn() -> Loading + Send + Sync>;
 
+/// Routes up to which the effective configuration is spelt out: beyond it would be larger than all else in memory.
+const SPELT_OUT: usize = 10_000;
+
+/// Why the effective configuration cannot be shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NotShown {
+    /// More than 10,000 routes.
+    #[error("the configuration has more than 10,000 routes; `countersign config show --effective` reads the files")]
+    TooLarge,
+    /// The files say something else by now: an edit that was rejected, or is about to be read.
+    #[error("the files do not say what is in force; reload, or mend what was rejected")]
+    Edited,
+}
+
 /// Why there is no first table.
 #[derive(Debug)]
 pub struct Failure {
@@ -65,6 +79,7 @@ pub struct Reloader {
     last: ArcSwap<Report>,
     /// The last ones that changed something, were rejected, or were asked for; the newest first.
     history: Mutex<VecDeque<Arc<Report>>>,
+    /// What the table in force was made from, spelt out; `None`: too large.
     /// Warnings of the first load, as lines for the log.
     first_warnings: Vec<String>,
     /// What was read for the table in force and by the last attempt, and how it looked then.
@@ -181,12 +196,19 @@ impl Reloader {
         history.push_front(Arc::clone(report));
     }
 
-    /// What is in force, key by key. Read again for this, as it is large and seldom asked for: `None` when the files do not say
-    /// what is in force (any more). Blocks.
-    pub fn effective(&self) -> Option<Effective> {
+    /// What is in force, key by key, with where each value came from. Read again for this, as it is large and seldom asked
+    /// for. Blocks.
+    ///
+    /// # Errors
+    /// See [`NotShown`].
+    pub fn effective(&self) -> Result<Effective, NotShown> {
+        let table = self.current();
+        if table.routes.len() > SPELT_OUT {
+            return Err(NotShown::TooLarge);
+        }
         let Loading { sources, model, sha256, .. } = (self.load)();
-        let in_force = hex::encode(sha256) == self.current().sha256;
-        Some(Effective::of(&model.filter(|_| in_force)?, &sources))
+        let model = model.filter(|_| hex::encode(sha256) == table.sha256).ok_or(NotShown::Edited)?;
+        Ok(Effective::of(&model, &sources))
     }
 
     /// The configuration file, if there is one.

@@ -48,7 +48,8 @@ pub enum Trigger {
 }
 
 impl Trigger {
-    fn as_str(self) -> &'static str {
+    /// In words.
+    pub fn as_str(self) -> &'static str {
         match self {
             Self::Start => "start",
             Self::File => "file change",

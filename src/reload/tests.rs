@@ -13,8 +13,8 @@ use sha2::{Digest, Sha256};
 
 use super::watch::Watch;
 use super::*;
-use crate::config::SourceFile;
-use crate::config::model::{Access, Action, Model, Route};
+use crate::config::model::{Access, Action, Route};
+use crate::config::{Model, SourceFile};
 use crate::diagnostic::{Pos, Spanned};
 use crate::table::testing;
 

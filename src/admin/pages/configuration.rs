@@ -131,7 +131,7 @@ fn show(shared: &Shared, visit: &Visit, status: StatusCode, notice: Option<Notic
         excerpts: excerpts(visit.w, &last),
         history: reloader.history().iter().map(|report| Entry::of(visit, report)).collect(),
         query: asked.q.clone(),
-        effective: reloader.effective().map(|effective| keys(effective.lines(), &asked.q)),
+        effective: reloader.effective().ok().map(|effective| keys(effective.lines(), &asked.q)),
     };
     html(status, &page)
 }

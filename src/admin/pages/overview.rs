@@ -412,11 +412,12 @@ fn standing(w: &Words, not_after: u64, now: u64, broken: bool) -> (&'static str,
 mod tests {
     use super::super::words::EN;
     use super::*;
-    use crate::observe::totals::Counted;
 
     fn slot(fine: u64, failed: u64) -> Slot {
-        let counted = Counted { fine, failed, ..Counted::default() };
-        Slot { lasted: Duration::from_secs(5), counted, in_flight: 3, streams: 1, ..Slot::default() }
+        let mut slot = Slot::default();
+        (slot.lasted, slot.in_flight, slot.streams) = (Duration::from_secs(5), 3, 1);
+        (slot.counted.fine, slot.counted.failed) = (fine, failed);
+        slot
     }
 
     #[test]

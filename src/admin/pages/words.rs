@@ -206,9 +206,9 @@ words! {
     add_help: "Login shows the provider’s address; you sign in there, in this browser or another.", "点击“登录”后会显示提供方的地址，您可在本浏览器或其他浏览器中完成登录。";
     no_login_providers: "No provider in the configuration has a login.", "配置中没有需要登录的提供方。";
     three_ways: "Ways to finish a login", "完成登录的方式";
-    way_redirect: "– when this browser can reach Countersign at the redirect address, the token is saved by itself.", "——如果本浏览器能访问重定向地址上的 Countersign，令牌会自动保存。";
-    way_device: "– you type a short code at the provider, on any device.", "——在任意设备上向提供方输入一个短码。";
-    way_manual: "– the browser ends on a page that cannot be reached; you paste its address here.", "——浏览器停在一个无法打开的页面，把它的地址粘贴到这里即可。";
+    way_redirect: " – when this browser can reach Countersign at the redirect address, the token is saved by itself.", "：如果本浏览器能访问重定向地址上的 Countersign，令牌会自动保存。";
+    way_device: " – you type a short code at the provider, on any device.", "：在任意设备上向提供方输入一个短码。";
+    way_manual: " – the browser ends on a page that cannot be reached; you paste its address here.", "：浏览器停在一个无法打开的页面，把它的地址粘贴到这里即可。";
     login_until: "This login can be finished", "本次登录须完成于";
     sign_in_there: "Sign in at the provider", "在提供方登录";
     open_authorization: "Open the authorization page", "打开授权页面";

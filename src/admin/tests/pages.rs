@@ -102,7 +102,11 @@ fn expect_calm(tag: &str, path: &str) {
         name != "script" || attribute(tag, "src").is_some_and(|it| it.starts_with("/dashboard/assets/")),
         "{path}: {tag}"
     );
-    assert!(!tag.split_whitespace().any(|part| part.starts_with("on") && part.contains('=')), "{path}: {tag}");
+    let outside_of_values: String = tag.split('"').step_by(2).collect();
+    assert!(
+        !outside_of_values.split_whitespace().any(|part| part.starts_with("on") && part.contains('=')),
+        "{path}: {tag}"
+    );
     for address in ["href", "src", "action"].into_iter().filter_map(|name| attribute(tag, name)) {
         assert!(address.starts_with("/dashboard") || address.starts_with('#'), "{path}: {tag}");
     }

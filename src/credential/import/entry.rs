@@ -106,7 +106,7 @@ pub(super) fn read(members: Map<String, Value>) -> Result<Option<Imported>, Stri
                 .to_owned(),
         );
     }
-    let expires_at = entry.moment(&names::EXPIRES)?;
+    let expires_at = entry.moment(names::EXPIRES)?;
     let provider = if entry.is_from_elsewhere() { None } else { entry.text(names::PROVIDER)?.map(str::to_owned) };
     let further = entry.further()?;
     Ok(Some(Imported { provider, access_token, refresh_token, expires_at, registration, further }))

@@ -272,37 +272,25 @@ async fn a_failed_exchange_says_why_and_nothing_secret() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 3)]
 async fn who_asked_may_leave_and_the_token_comes() {
     let (tell, told) = std::sync::mpsc::channel();
     let told = Mutex::new(told);
+    // It holds one of the threads up until it is told to answer.
     let bench = Bench::new(move |_| {
         told.lock().recv_timeout(PATIENCE).unwrap();
         (200, GRANTED.to_owned())
-    });
-    // The provider's answer waits on a thread of its own, so that this one goes on.
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
-    let (vault, asked) = std::thread::spawn(move || {
-        let outcome = runtime.block_on(async {
-            let bench = bench.await;
-            let state = bench.begin().await;
-            let pasted = address(&state);
-            let asking = bench.paste(&pasted);
-            assert!(tokio::time::timeout(Duration::from_millis(100), asking).await.is_err());
-            tell.send(()).unwrap();
-            let began = std::time::Instant::now();
-            while bench.vault.tokens().is_empty() {
-                assert!(began.elapsed() < PATIENCE);
-                tokio::time::sleep(Duration::from_millis(5)).await;
-            }
-            (Arc::clone(&bench.vault), bench.exchanges())
-        });
-        runtime.shutdown_background();
-        outcome
     })
-    .join()
-    .unwrap();
-    assert_eq!((vault.tokens().len(), asked), (1, 1));
+    .await;
+    let text = address(&bench.begin().await);
+    assert!(tokio::time::timeout(Duration::from_millis(100), bench.paste(&text)).await.is_err());
+    tell.send(()).unwrap();
+    let began = std::time::Instant::now();
+    while bench.vault.tokens().is_empty() {
+        assert!(began.elapsed() < PATIENCE);
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    assert_eq!(bench.exchanges(), 1);
 }
 
 #[tokio::test]

@@ -129,6 +129,7 @@ impl Holdings {
             pool: Arc::clone(pool),
             entry: Arc::clone(entry),
             cause,
+            generation: entry.held().record.generation,
             sender,
             ended: Err("the attempt was interrupted".to_owned()),
         };
@@ -147,6 +148,8 @@ struct Ticket {
     pool: Arc<Pool>,
     entry: Arc<Entry>,
     cause: Cause,
+    /// What was in use when it began.
+    generation: u64,
     sender: watch::Sender<Option<Ended>>,
     ended: Ended,
 }
@@ -177,12 +180,17 @@ async fn fly(ticket: Ticket) {
 impl Ticket {
     /// Does it, and draws the consequences.
     fn land(mut self) {
-        let generation = self.entry.held().record.generation;
         let began = Instant::now();
-        let attempt = Attempt { holdings: &self.holdings, pool: &self.pool, entry: &self.entry, cause: self.cause };
+        let attempt = Attempt {
+            holdings: &self.holdings,
+            pool: &self.pool,
+            entry: &self.entry,
+            cause: self.cause,
+            generation: self.generation,
+        };
         let outcome = attempt.run();
         self.tell_line(&outcome);
-        let news = self.note(&outcome, generation);
+        let news = self.note(&outcome);
         self.observe(&outcome, news, began.elapsed());
         if matches!(outcome, Outcome::Gone) {
             self.holdings.take_out(&self.entry);
@@ -206,11 +214,11 @@ impl Ticket {
     }
 
     /// Returns whether that is news to people.
-    fn note(&self, outcome: &Outcome, generation: u64) -> bool {
+    fn note(&self, outcome: &Outcome) -> bool {
         let mut progress = self.entry.progress();
         let said = progress.said_unwritable;
         let spends = !self.pool.grants_itself();
-        progress.note(outcome, self.cause, generation, spends, self.holdings.now());
+        progress.note(outcome, self.cause, self.generation, spends, self.holdings.now());
         let unwritable = matches!(outcome, Outcome::Failed(Trouble::Unwritable, _));
         progress.said_unwritable |= unwritable;
         !(unwritable && said)

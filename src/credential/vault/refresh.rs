@@ -34,6 +34,8 @@ pub struct Attempt<'a> {
     pub entry: &'a Arc<Entry>,
     /// What for.
     pub cause: Cause,
+    /// What was in use when somebody wanted it.
+    pub generation: u64,
 }
 
 /// What the provider is asked with.
@@ -83,6 +85,8 @@ impl Attempt<'_> {
             // Somebody has put an old file there; what is in use came later.
             Some(current) if is_older(&current, &held.record) => held.record.clone(),
             Some(current) if self.is_theirs(&current, &held.record) => return Outcome::Taken(current),
+            // Another process's successor was seen in the directory while this attempt waited for the lock.
+            Some(current) if held.record.generation > self.generation => return Outcome::Taken(current),
             Some(current) => current,
         };
         match self.take_up(journal, &base, &held) {

@@ -54,11 +54,11 @@ async fn a_refresh_that_cannot_be_saved_is_in_use_and_never_refreshed_until_it_i
     let vault = Running::with_idp(Some(&place), &idp);
     let token = vault.log_in(&idp, HOUR).await;
     pass(Duration::from_secs(3299)).await;
+    idp.lives(Some(100));
     idp.close();
     tokio::time::advance(Duration::from_secs(32)).await;
     until_called(&idp, 1).await;
     vault.fill_disk();
-    idp.lives(Some(100));
     idp.open();
     until("the new token", || vault.token(&token.id).generation == 2).await;
     let seen = vault.token(&token.id);

@@ -78,8 +78,7 @@ fn names_that_do_not_exist_are_named_with_the_nearest_that_does() {
     assert_eq!((problem.code, problem.hint.as_str()), ("unknown_credential", "did you mean `kiro`?"));
     let mut model = model_of(vec![carrying(UPSTREAM, "kiro")]);
     model.credentials = vec![credential("kiro", "ssp")];
-    let codes: Vec<_> = problems(model).iter().map(|problem| problem.code).collect();
-    assert_eq!(codes, ["unknown_provider", "unused_provider"]);
+    assert_eq!((error_codes(model.clone()), warning_codes(model)), (vec!["unknown_provider"], vec!["unused_provider"]));
 }
 
 #[test]
