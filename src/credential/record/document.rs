@@ -56,6 +56,11 @@ pub struct Foreign {
     provider: Arc<str>,
     access_token: Option<Secret>,
     refresh_token: Option<Secret>,
+    registration: Option<Registration>,
+    created_at: Option<UnixMillis>,
+    obtained_at: Option<UnixMillis>,
+    expires_at: Option<UnixMillis>,
+    refresh_expires_at: Option<UnixMillis>,
     rest: Document,
 }
 
@@ -167,11 +172,7 @@ impl Foreign {
     /// at once; one that can't be refreshed is used until it is turned down.
     pub fn adopt(mut self, id: TokenId, generation: u64, now: UnixMillis) -> Record {
         let unknown_end = if self.refresh_token.is_some() { now } else { moment::LAST };
-        let ends = self.rest.take_moment("expires_at").unwrap_or(unknown_end);
-        let registration = self.rest.0.get("registration").and_then(registration_of);
-        if registration.is_some() {
-            self.rest.0.remove("registration");
-        }
+        let ends = self.expires_at.unwrap_or(unknown_end);
         Record {
             id,
             provider: self.provider,
@@ -181,15 +182,15 @@ impl Foreign {
             refresh_token: self.refresh_token,
             token_type: self.rest.take_string("token_type").unwrap_or_else(|| "Bearer".to_owned()),
             scope: self.rest.take_string("scope"),
-            created_at: self.rest.take_moment("created_at").unwrap_or(now),
-            obtained_at: self.rest.take_moment("obtained_at").unwrap_or(now),
-            refresh_expires_at: self.rest.take_moment("refresh_expires_at"),
+            created_at: self.created_at.unwrap_or(now),
+            obtained_at: self.obtained_at.unwrap_or(now),
+            refresh_expires_at: self.refresh_expires_at,
             lineage: fresh_lineage(),
             previous: None,
             state: State::Valid,
             reason: None,
             last_error: None,
-            registration,
+            registration: self.registration,
             further: self.rest.into_further(),
         }
     }
@@ -237,7 +238,17 @@ impl Document {
                 for ours in ["id", "generation", "lineage", "prev", "state", "reason", "last_error", "sealed"] {
                     self.0.remove(ours);
                 }
-                Ok(Foreign { provider: provider.as_str().into(), access_token, refresh_token, rest: self })
+                Ok(Foreign {
+                    provider: provider.as_str().into(),
+                    access_token,
+                    refresh_token,
+                    registration: self.take("registration").map(|value| known_registration(&value)).transpose()?,
+                    created_at: self.take_understood("created_at")?,
+                    obtained_at: self.take_understood("obtained_at")?,
+                    expires_at: self.take_understood("expires_at")?,
+                    refresh_expires_at: self.take_understood("refresh_expires_at")?,
+                    rest: self,
+                })
             }
             _ => Err(Malformed::NoToken),
         }
@@ -312,6 +323,15 @@ impl Document {
         }
     }
 
+    /// What is not understood is not passed over: whoever wrote it meant something by it.
+    fn take_understood(&mut self, key: &'static str) -> Result<Option<UnixMillis>, Malformed> {
+        let is_said = self.0.get(key).is_some_and(|value| !value.is_null());
+        match self.take_moment(key) {
+            None if is_said => Err(Malformed::Key(key)),
+            moment => Ok(moment),
+        }
+    }
+
     fn take_id(&mut self) -> Result<TokenId, Malformed> {
         self.take_text("id").and_then(|text| TokenId::parse(&text)).ok_or(Malformed::Key("id"))
     }
@@ -364,10 +384,6 @@ fn registration_to_json(registration: &Registration) -> Value {
 
 fn known_registration(document: &Document) -> Result<Registration, Malformed> {
     registration_in(&document.0).ok_or(Malformed::Key("registration"))
-}
-
-fn registration_of(value: &Value) -> Option<Registration> {
-    registration_in(value.as_object()?)
 }
 
 fn registration_in(object: &Map<String, Value>) -> Option<Registration> {

@@ -225,6 +225,20 @@ fn an_access_token_alone_is_used_until_it_is_turned_down() {
 }
 
 #[test]
+fn what_is_said_and_not_understood_is_not_passed_over() {
+    for (key, value) in [
+        ("expires_at", json!("tomorrow")),
+        ("created_at", json!([])),
+        ("registration", json!({ "client_id": "c", "clientSecret": "s" })),
+        ("registration", json!("c")),
+    ] {
+        let mut own = json!({ "provider": "idp", "access_token": "a", "refresh_expires_at": null });
+        own[key] = value;
+        assert_eq!(parse(own.to_string().as_bytes()), Err(Malformed::Key(key)), "{own}");
+    }
+}
+
+#[test]
 fn what_holds_no_token() {
     for none in [
         json!({}),
