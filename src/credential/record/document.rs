@@ -168,10 +168,8 @@ impl Foreign {
     pub fn adopt(mut self, id: TokenId, generation: u64, now: UnixMillis) -> Record {
         let unknown_end = if self.refresh_token.is_some() { now } else { moment::LAST };
         let ends = self.rest.take_moment("expires_at").unwrap_or(unknown_end);
-        let registration = self.rest.0.get("registration").and_then(registration_of);
-        if registration.is_some() {
-            self.rest.0.remove("registration");
-        }
+        // One that is none is not kept among what is unknown here: the key is ours.
+        let registration = self.rest.0.remove("registration").as_ref().and_then(registration_of);
         Record {
             id,
             provider: self.provider,
