@@ -74,7 +74,12 @@ impl Scene {
         let moment = Duration::from_micros(self.dice.below(if close { 3_000 } else { 40_000 }));
         let (edge, provider, over) = (&self.edge, &self.provider, AtomicBool::new(false));
         std::thread::scope(|scope| {
-            scope.spawn(|| while !over.load(Ordering::SeqCst) && refresh_blindly(edge, id) {});
+            scope.spawn(|| {
+                let mut answered = true;
+                while answered && !over.load(Ordering::SeqCst) {
+                    answered = refresh_blindly(edge, id);
+                }
+            });
             if close {
                 eventually_within(SLOW, "a refresh to interrupt", || (provider.refreshes() > calls).then_some(()));
             }

@@ -143,7 +143,8 @@ fn every_pasted_form_of_a_callback_is_taken() {
         let field = |name: &str| url.query_pairs().find(|(own, _)| own == name).expect("a field").1.into_owned();
         format!("{}#{}", field("code"), field("state"))
     };
-    let forms: [(&str, &dyn Fn(&str) -> String); 6] = [
+    type Form<'f> = &'f dyn Fn(&str) -> String;
+    let forms: [(&str, Form<'_>); 6] = [
         ("the whole address", &|url| url.to_owned()),
         ("its query", &query),
         ("its query with the mark", &|url| format!("?{}", query(url))),

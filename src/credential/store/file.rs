@@ -56,7 +56,9 @@ pub fn check(path: &Path, stat: &Stat, largest: usize) -> Result<(), Fault> {
     } else if stat.st_mode & 0o077 != 0 {
         Err(Fault::mode(path, stat.st_mode & 0o7777))
     } else if stat.st_nlink > 1 {
-        Err(Fault::links(path, stat.st_nlink.into()))
+        #[allow(clippy::useless_conversion, reason = "its width is the platform's")]
+        let links = stat.st_nlink.into();
+        Err(Fault::links(path, links))
     } else if size > largest as u64 {
         Err(Fault::too_large(path, size, largest))
     } else {

@@ -361,6 +361,8 @@ fn aged(mut record: Box<Record>, mark: u64) -> Found {
 /// How long ago a file was written; `None`: in the future.
 fn age(stat: &Stat) -> Option<Duration> {
     let seconds = Duration::from_secs(u64::try_from(stat.st_mtime).ok()?);
-    let written = SystemTime::UNIX_EPOCH.checked_add(seconds + Duration::from_nanos(stat.st_mtime_nsec.into()))?;
+    #[allow(clippy::useless_conversion, reason = "its width is the platform's")]
+    let nanoseconds = Duration::from_nanos(stat.st_mtime_nsec.into());
+    let written = SystemTime::UNIX_EPOCH.checked_add(seconds + nanoseconds)?;
     SystemTime::now().duration_since(written).ok()
 }

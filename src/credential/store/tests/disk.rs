@@ -160,7 +160,7 @@ fn a_failed_sync_is_never_called_durable() {
     let mut syncs = 0;
     for step in 0.. {
         disk.trip.fail(step, Errno::IO, false);
-        let outcome = store.lock(&first.id).and_then(|mut locked| Ok(locked.save(&second)));
+        let outcome = store.lock(&first.id).map(|mut locked| locked.save(&second));
         let steps = disk.trip.heal();
         if !store.is_durable() {
             syncs += 1;

@@ -92,8 +92,11 @@ fn is_set_aside_if_damaged(place: &Place, spoilt: &Record, code: &str, state: &s
     }
 }
 
+/// Makes a state.
+type Make = fn(&Path);
+
 /// A bad state of the directory: what it is called, how it is made, and what is said.
-const DIRECTORIES: [(&str, fn(&Path), &str); 7] = [
+const DIRECTORIES: [(&str, Make, &str); 7] = [
     ("a file", |path| fs::write(path, "").unwrap(), "not a directory"),
     ("a link to a directory", link_to_a_directory, "symbolic link: name the directory /"),
     ("a link to nothing", |path| symlink("nowhere", path).unwrap(), "symbolic link"),
