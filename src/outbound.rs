@@ -78,6 +78,18 @@ impl Client {
     pub fn new(further: &[Vec<u8>]) -> Result<Self, NoTrust> {
         let mut roots = RootCertStore::empty();
         roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+        Self::trusting(roots, further)
+    }
+
+    /// Trusts these CA certificates (DER) and no others.
+    ///
+    /// # Errors
+    /// There is none at all.
+    pub fn only(anchors: &[Vec<u8>]) -> Result<Self, NoTrust> {
+        Self::trusting(RootCertStore::empty(), anchors)
+    }
+
+    fn trusting(mut roots: RootCertStore, further: &[Vec<u8>]) -> Result<Self, NoTrust> {
         roots.add_parsable_certificates(further.iter().map(|der| CertificateDer::from(der.as_slice())));
         if roots.is_empty() {
             return Err(NoTrust);

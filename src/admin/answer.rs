@@ -24,6 +24,12 @@ impl Problem {
         Self { status, code, message: message.into(), headers: Vec::new() }
     }
 
+    /// Does not offer Basic: a browser would ask for a password in a window of its own, and never forget it.
+    pub fn without_basic(mut self) -> Self {
+        self.headers.retain(|(_, value)| !value.as_bytes().starts_with(b"Basic "));
+        self
+    }
+
     /// Adds a header (`retry-after`, `www-authenticate`).
     pub fn with(mut self, name: HeaderName, value: impl Into<HeaderValue>) -> Self {
         self.headers.push((name, value.into()));

@@ -31,8 +31,10 @@ pub fn change(caller: Option<&Caller>, from: &str, method: &Method, path: &str, 
     let status = response.status();
     let outcome = if status.is_client_error() || status.is_server_error() { "refused" } else { "done" };
     let note = response.extensions().get::<Note>().map(|Note(note)| format!(": {note}")).unwrap_or_default();
+    // Quoted with its own quotes escaped: what stands in a path must not pass for the rest of the line.
+    let what = format!("{method} {path}");
     log::info!(
         target: AUDIT,
-        "who={who} how={how} from={from} what=\"{method} {path}\" status={} outcome={outcome}{note}", status.as_u16()
+        "who={who} how={how} from={from} what={what:?} status={} outcome={outcome}{note}", status.as_u16()
     );
 }

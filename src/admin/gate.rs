@@ -68,9 +68,10 @@ async fn answer(
     if caller.is_none() && needs.login == Login::Needed {
         let shown = Shown::of(request.headers());
         let sent = matches!(shown, Shown::Nothing).then(|| sent_to_log_in(&request)).flatten();
+        let by_script = request.headers().get("sec-fetch-mode").is_some_and(|mode| mode != "navigate");
         match login::check(shared, shown, peer).await {
             Ok(known) => *caller = Some(known),
-            Err(problem) => return sent.ok_or(problem),
+            Err(problem) => return sent.ok_or_else(|| if by_script { problem.without_basic() } else { problem }),
         }
     }
     if let Some(caller) = caller {

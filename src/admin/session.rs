@@ -127,6 +127,11 @@ impl Sessions {
         self.0.lock().remove(&digest(id)).is_some()
     }
 
+    /// Whether the one of that public name is alive.
+    pub fn holds(&self, handle: &str, now: Moment) -> bool {
+        self.0.lock().values().any(|session| *session.held.handle == *handle && session.is_alive(now))
+    }
+
     /// Ends one by its public name; whether there was one.
     pub fn revoke(&self, handle: &str, now: Moment) -> bool {
         let mut sessions = self.0.lock();

@@ -1,6 +1,6 @@
 //! What a token file says: one JSON object with a checksum. What it says beyond what is known here is kept.
 //!
-//! [`document`] is its form as bytes, [`moment`] that of its times.
+//! [`document`] is its form as bytes, `moment` that of its times.
 
 pub mod document;
 pub(super) mod moment;

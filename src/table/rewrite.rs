@@ -13,7 +13,7 @@ mod tests;
 
 use std::sync::Arc;
 
-use http::header::{CONNECTION, FORWARDED, HOST, HeaderName, HeaderValue, MAX_FORWARDS, UPGRADE, VIA};
+use http::header::{CONNECTION, COOKIE, FORWARDED, HOST, HeaderName, HeaderValue, MAX_FORWARDS, UPGRADE, VIA};
 use http::{HeaderMap, Method, Version};
 
 use crate::clock::UnixMillis;
@@ -67,6 +67,7 @@ pub fn plan<'a>(
         add: route.request_edits.add.clone(),
     };
     // These first, so that a route may set them otherwise.
+    own_session(table, request.headers, endpoint, &mut plan);
     tracing(route, request.headers, ids.new_trace, &mut plan);
     via(route, request, &mut plan);
     port(request, table, trusted, &mut plan);
@@ -228,6 +229,33 @@ fn must_go(admitted: &Admitted, name: &str, trusted: bool) -> bool {
         || (admitted.consumed.authorization && reads_as(name, "authorization"))
         || (admitted.consumed.api_key && reads_as(name, "x-api-key"))
         || reads_as(name, "x-request-id")
+}
+
+/// The dashboard's session is for the dashboard alone, but browsers send it to every port and path of its host.
+fn own_session(table: &Table, headers: &HeaderMap, endpoint: &Endpoint, plan: &mut Plan) {
+    const OURS: &[u8] = b"__Host-countersign=";
+    let pairs = || {
+        let lines = headers.get_all(COOKIE).iter();
+        lines.flat_map(|line| line.as_bytes().split(|byte| *byte == b';')).map(<[u8]>::trim_ascii)
+    };
+    let is_there = !plan.remove.contains(&COOKIE) && pairs().any(|pair| pair.starts_with(OURS));
+    if !is_there || is_admin(table, endpoint) {
+        return;
+    }
+    let kept: Vec<&[u8]> = pairs().filter(|pair| !pair.is_empty() && !pair.starts_with(OURS)).collect();
+    match HeaderValue::from_bytes(&kept.join(&b"; "[..])) {
+        Ok(value) if !value.is_empty() => plan.set.push((COOKIE, value)),
+        _ => plan.remove.push(COOKIE),
+    }
+}
+
+/// Whether that is the admin listener of this very process.
+fn is_admin(table: &Table, endpoint: &Endpoint) -> bool {
+    let admin = table.started_with.admin.address.value;
+    let is_here = endpoint.literal.map_or(&*endpoint.host == "localhost", |literal| {
+        literal.ip().to_canonical().is_loopback() || literal.ip() == admin.ip()
+    });
+    is_here && endpoint.port == admin.port()
 }
 
 /// Whether a field claims where the request came from: only a trusted peer may.

@@ -24,6 +24,7 @@ use crate::observe::recent::{LINES, Line, Source};
 
 use super::super::Shared;
 use super::super::answer::Problem;
+use super::super::caller::How;
 use super::moment::{count, latency};
 use super::words::{Words, fill};
 use super::{Frame, Visit, aside, html, part};
@@ -148,8 +149,12 @@ pub async fn stream(
     };
     let last = headers.get("last-event-id").and_then(|id| id.to_str().ok()?.parse().ok());
     let from = last.or(asked.after).unwrap_or_else(|| shared.parts.observer.recent.newest());
-    let tail =
-        Tail { shared, w: visit.w, wanted: Wanted::of(&asked), from, ends: Instant::now() + LASTS, _place: place };
+    let session = visit.caller.as_ref().and_then(|caller| match &caller.how {
+        How::Session(held) => Some(Arc::clone(&held.handle)),
+        _ => None,
+    });
+    let (wanted, ends) = (Wanted::of(&asked), Instant::now() + LASTS);
+    let tail = Tail { shared, w: visit.w, session, wanted, from, ends, _place: place };
     let events = stream::unfold((tail, Vec::new().into_iter()), next);
     Sse::new(events).keep_alive(KeepAlive::new().interval(Duration::from_secs(15))).into_response()
 }
@@ -163,6 +168,8 @@ pub fn places() -> Arc<Semaphore> {
 struct Tail {
     shared: Arc<Shared>,
     w: &'static Words,
+    /// The session that asked; `None`: no cookie did.
+    session: Option<Arc<str>>,
     wanted: Wanted,
     from: u64,
     ends: Instant,
@@ -180,6 +187,11 @@ async fn next((mut tail, mut pending): (Tail, Pending)) -> Option<(Result<Event,
             return None;
         }
         tokio::time::sleep(LOOK).await;
+        // Who has logged out reads no further.
+        let now = crate::clock::Moment::now();
+        if tail.session.as_ref().is_some_and(|session| !tail.shared.sessions.holds(session, now)) {
+            return None;
+        }
         pending = tail.look().into_iter();
     }
 }

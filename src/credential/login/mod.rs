@@ -214,9 +214,11 @@ impl Logins {
             created: now.wall,
             registration,
         };
-        let inner = Arc::clone(&self.inner);
-        blocking(move || inner.pending.keep(&key, &entry)).await??;
+        // Whoever hangs up leaves the file, and so its place.
         place.keep();
+        let inner = Arc::clone(&self.inner);
+        let kept = move || inner.pending.keep(&key, &entry).inspect_err(|_| inner.places.free(&key));
+        blocking(kept).await??;
         Ok(Begun {
             provider: Arc::clone(&provider.name),
             flow: Flow::Browser { authorization_url, redirect_uri, state },

@@ -12,7 +12,7 @@ const PIECE: usize = 8;
 /// What stands for a secret.
 const MASK: &str = "***";
 
-/// One line of at most [`LONGEST`] characters; `None`: there is nothing to see.
+/// One line of at most `LONGEST` characters; `None`: there is nothing to see.
 pub fn printable(text: &str) -> Option<String> {
     let words = text.split(|c: char| c.is_whitespace() || c.is_control()).filter(|word| !word.is_empty());
     let line = words.collect::<Vec<_>>().join(" ");

@@ -230,7 +230,13 @@ impl Document {
 
     fn foreign(mut self) -> Result<Foreign, Malformed> {
         let provider = self.take_text("provider").filter(|provider| !provider.is_empty());
-        let mut token = |key: &str| self.take_secret(key).filter(|token| !token.is_empty());
+        // What no header can carry would be lent, and turned down, again and again.
+        let mut token = |key: &str| {
+            let token = self.take_secret(key)?;
+            let text = token.expose().trim();
+            let fits = !text.is_empty() && text.bytes().all(|byte| (0x20..0x7f).contains(&byte));
+            fits.then(|| Secret::new(text))
+        };
         let (access_token, refresh_token) = (token("access_token"), token("refresh_token"));
         match provider {
             Some(provider) if access_token.is_some() || refresh_token.is_some() => {

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use sha2::{Digest, Sha256};
+
 use super::entry::{Ended, Entry};
 use super::holdings::Holdings;
 use super::pool::Pool;
@@ -18,6 +20,9 @@ const UNSAID_REFRESHABLE: Duration = Duration::from_secs(300);
 const UNSAID: Duration = Duration::from_secs(365 * 24 * 3600);
 /// An attempt that is joined may have been for something else; then another is begun.
 const JOINS: usize = 3;
+
+/// How a token came here that somebody else's document told of.
+const IMPORT: &str = "an import";
 
 impl Holdings {
     /// See [`super::Vault::adopt`].
@@ -50,6 +55,14 @@ impl Holdings {
     }
 
     fn keep_now(&self, record: Record, how: &str) -> (Arc<Entry>, Option<String>) {
+        let _one_at_a_time = self.taking.lock();
+        // The same document may have been sent twice at once.
+        let access = Some(&record.access_token).filter(|token| !token.is_empty());
+        if how == IMPORT
+            && let Some(known) = self.same_as(record.refresh_token.as_ref(), access, &record.provider)
+        {
+            return (known, None);
+        }
         let saved = self.store.as_ref().map(|store| store.create(&record));
         let durable = matches!(saved, Some(Ok(())));
         let unsaved = saved.and_then(Result::err).map(|error| error.to_string());
@@ -87,12 +100,12 @@ impl Holdings {
     }
 
     async fn import_one(self: &Arc<Self>, token: Imported, provider: &Arc<Provider>) -> Result<Token, VaultError> {
-        if let Some(known) = self.same_as(&token, &provider.name) {
+        if let Some(known) = self.same_as(token.refresh_token.as_ref(), token.access_token.as_ref(), &provider.name) {
             return self.view(&known);
         }
         let is_empty = token.access_token.is_none();
         let record = self.imported(token, provider);
-        let (entry, unsaved) = self.keep(record, "an import").await;
+        let (entry, unsaved) = self.keep(record, IMPORT).await;
         if let Some(detail) = unsaved {
             return Err(VaultError::Save(detail));
         }
@@ -104,13 +117,18 @@ impl Holdings {
     }
 
     /// Two tokens that share a refresh token would spend it for each other.
-    fn same_as(&self, token: &Imported, provider: &str) -> Option<Arc<Entry>> {
+    fn same_as(&self, refresh: Option<&Secret>, access: Option<&Secret>, provider: &str) -> Option<Arc<Entry>> {
         let pools = self.pools();
         let same = |entry: &&Arc<Entry>| {
             let held = entry.held();
-            match &token.refresh_token {
-                Some(refresh_token) => held.record.refresh_token.as_ref() == Some(refresh_token),
-                None => token.access_token.as_ref() == Some(&held.record.access_token),
+            // One that was spent for what is in use would have the provider revoke both.
+            let spent = |token: &Secret| {
+                let previous = held.record.previous.as_ref();
+                previous.is_some_and(|(_, spent)| *spent == hex::encode(Sha256::digest(token.expose())))
+            };
+            match refresh {
+                Some(token) => held.record.refresh_token.as_ref() == Some(token) || spent(token),
+                None => access == Some(&held.record.access_token),
             }
         };
         pools.get(provider)?.tokens.iter().filter(|entry| !entry.is_placeholder()).find(same).cloned()
@@ -185,12 +203,11 @@ impl Holdings {
         // Not lent from here on; a refresh that is under way ends first.
         entry.set_removed(true);
         let (holdings, removed) = (Arc::clone(self), Arc::clone(&entry));
-        let gone = self.handle.spawn_blocking(move || holdings.remove_now(&removed)).await;
+        // Undone there, because whoever asked may have hung up.
+        let remove = move || holdings.remove_now(&removed).inspect_err(|_| removed.set_removed(false));
+        let gone = self.handle.spawn_blocking(remove).await;
         let gone = gone.unwrap_or_else(|error| Err(std::io::Error::other(error)));
-        gone.map_err(|error| {
-            entry.set_removed(false);
-            VaultError::Save(format!("its file cannot be removed: {error}"))
-        })
+        gone.map_err(|error| VaultError::Save(format!("its file cannot be removed: {error}")))
     }
 
     fn remove_now(&self, entry: &Arc<Entry>) -> std::io::Result<()> {

@@ -38,6 +38,8 @@ pub struct Holdings {
     /// Refreshes under way.
     pub flights: watch::Sender<usize>,
     pools: ArcSwap<Pools>,
+    /// Held while a new token is compared with those in use and taken in.
+    pub taking: Mutex<()>,
     /// Held while another snapshot is made.
     edits: Mutex<()>,
     faults: Mutex<Vec<Fault>>,
@@ -62,6 +64,7 @@ impl Holdings {
             wake: Notify::new(),
             flights: watch::Sender::new(0),
             pools: ArcSwap::default(),
+            taking: Mutex::new(()),
             edits: Mutex::new(()),
             faults: Mutex::default(),
             stopping: AtomicBool::new(false),

@@ -71,6 +71,10 @@ impl Attempt<'_> {
     }
 
     fn locked(&self, journal: &mut Journal<'_>) -> Outcome {
+        // Whoever removes it has had the lock, or is about to.
+        if self.entry.is_removed() {
+            return Outcome::Idle;
+        }
         let held = Arc::clone(&*self.entry.held());
         let current = match journal.current(&held.record) {
             Ok(current) => current,
@@ -107,6 +111,10 @@ impl Attempt<'_> {
     fn save(&self, journal: &mut Journal<'_>, record: &Record, current: Option<Record>) -> Outcome {
         let saved = match current {
             Some(current) if current.generation > record.generation => return Outcome::Taken(current),
+            // Another login was put there by hand: ours could never be saved over it.
+            Some(current) if current.generation == record.generation && current.lineage != record.lineage => {
+                return Outcome::Taken(current);
+            }
             None if record.generation > 1 => return Outcome::Gone,
             Some(_) | None => journal.save(record),
         };

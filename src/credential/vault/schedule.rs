@@ -113,7 +113,8 @@ fn wanted(facts: &Facts) -> Option<(Moment, Cause)> {
     if !facts.refreshable {
         return None;
     }
-    if facts.stale {
+    // One attempt at once; after one whose outcome is unknown, the old access token is used up first.
+    if facts.stale && facts.unknown.is_none() {
         return Some((Moment::LONG_AGO, Cause::Due));
     }
     if let Some(sent) = facts.unknown {

@@ -13,8 +13,8 @@ use super::entry::{Entry, Held};
 use super::holdings::Holdings;
 use super::refresh::is_older;
 use crate::credential::LOG;
-use crate::credential::record::Record;
-use crate::credential::store::Store;
+use crate::credential::record::{Record, TokenId};
+use crate::credential::store::{CORRUPT, Fault, SaveError, Store};
 
 /// How long a change may go on before it is looked at: several renames are one look.
 pub const GATHER: Duration = Duration::from_millis(10);
@@ -54,12 +54,30 @@ impl Holdings {
     pub fn look_at_directory(self: &Arc<Self>) {
         let Some(store) = &self.store else { return };
         let (records, faults) = store.load();
+        self.put_back(store, &faults);
         for fault in self.set_faults(faults) {
             self.observer.token_fault(&fault.file, fault.code, &fault.message);
         }
         self.drop_what_is_gone(store, &records);
         for record in records {
             self.compare(store, record);
+        }
+    }
+
+    /// A damaged file of a token in use is written again from what is in use.
+    fn put_back(&self, store: &Store, faults: &[Fault]) {
+        for fault in faults.iter().filter(|fault| fault.code == CORRUPT) {
+            let id = fault.file.strip_suffix(".json").and_then(TokenId::parse);
+            let Some((_, entry)) = id.and_then(|id| self.find(&id)) else { continue };
+            if entry.is_placeholder() || entry.is_removed() {
+                continue;
+            }
+            // Read under the lock: an attempt publishes before it releases it.
+            let locked = store.lock(&entry.id).map_err(SaveError::from);
+            if let Err(error) = locked.and_then(|mut locked| locked.save(&entry.held().record)) {
+                log::error!(target: LOG, "token {} is in memory alone: {error}", entry.id);
+                entry.put(entry.held().record.clone(), false, &self.clock);
+            }
         }
     }
 

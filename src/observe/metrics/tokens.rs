@@ -16,7 +16,7 @@ pub struct TokenState {
     pub provider: Arc<str>,
     /// Its id, which is ours.
     pub token: String,
-    /// One of [`STATES`].
+    /// One of `STATES`.
     pub state: &'static str,
     /// When its access token ends.
     pub expires_at: UnixMillis,

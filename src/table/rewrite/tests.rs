@@ -256,6 +256,26 @@ fn authorization_passes_where_nobody_authenticated_with_it() {
 }
 
 #[test]
+fn the_dashboards_session_stays_here() {
+    let sent = |upstream: &str, cookie: &'static str| {
+        let mut route = route("/a", upstream);
+        route.auth = Auth::None;
+        let table = edge(route);
+        let plan = planned(&table, &Request::get("a.test", "/a").with("cookie", cookie));
+        if removed(&plan).contains(&"cookie") {
+            None
+        } else {
+            Some(value(&plan, "cookie").unwrap_or(cookie).to_owned())
+        }
+    };
+    let session = "a=1; __Host-countersign=0123456789; b=2";
+    assert_eq!(sent("http://127.0.0.1:8081", session).as_deref(), Some("a=1; b=2"));
+    assert_eq!(sent("http://127.0.0.1:8081", "__Host-countersign=0123456789"), None);
+    assert_eq!(sent("http://127.0.0.1:8081", "a=1; b=2").as_deref(), Some("a=1; b=2"));
+    assert_eq!(sent("http://127.0.0.1:9090", session).as_deref(), Some(session), "the dashboard behind the data plane");
+}
+
+#[test]
 fn max_forwards_goes_down_on_options() {
     let edge = edge(route("/a0", "https://u.example.com"));
     let request = Request::get("a.test", "/a0").with("max-forwards", "5");
