@@ -50,6 +50,19 @@ impl fmt::Debug for Secret {
     }
 }
 
+/// How many bytes nobody can guess.
+pub const RANDOM_BYTES: usize = 32;
+
+/// 256 random bits, for what nobody may guess.
+///
+/// # Errors
+/// The system has no randomness.
+pub fn random() -> Result<Zeroizing<[u8; RANDOM_BYTES]>, getrandom::Error> {
+    let mut bytes = Zeroizing::new([0; RANDOM_BYTES]);
+    getrandom::fill(bytes.as_mut())?;
+    Ok(bytes)
+}
+
 #[cfg(test)]
 mod tests {
     use super::Secret;

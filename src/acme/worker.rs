@@ -22,7 +22,7 @@ use super::storage::Storage;
 use super::suggestion::{self, Suggestion};
 use super::{LOG, Parts};
 use crate::clock::{self, UnixMillis};
-use crate::observe::timestamp::rfc3339_micros;
+use crate::observe::timestamp::rfc3339_millis;
 use crate::table::Table;
 use crate::table::acme::Acme;
 use crate::tls::load::{Loaded, certified_key};
@@ -332,8 +332,8 @@ fn chance() -> f64 {
 }
 
 fn time(millis: UnixMillis) -> String {
-    let micros = rfc3339_micros(millis.saturating_mul(1000));
-    micros.get(..19).map_or(micros.clone(), |seconds| format!("{seconds}Z"))
+    let text = rfc3339_millis(millis);
+    text.get(..19).map_or(text.clone(), |seconds| format!("{seconds}Z"))
 }
 
 /// What the tables are published in.

@@ -18,7 +18,7 @@ use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
 use crate::clock::{Moment, UnixMillis};
-use crate::secret::Secret;
+use crate::secret::{self, Secret};
 
 use super::caller::{Held, Who};
 
@@ -34,9 +34,6 @@ pub const LIFETIME: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// At a time. Each is made by somebody who has a password or the token; beyond it the longest unused ends.
 const SESSIONS: usize = 1000;
-
-/// 256 bits.
-const RANDOM_BYTES: usize = 32;
 
 /// Of `user-agent`, for people who look at their sessions.
 const AGENT: usize = 120;
@@ -177,9 +174,7 @@ fn make_room(sessions: &mut HashMap<[u8; 32], Session>, now: Moment) {
 }
 
 fn random() -> Result<Secret, getrandom::Error> {
-    let mut bytes = zeroize::Zeroizing::new([0; RANDOM_BYTES]);
-    getrandom::fill(bytes.as_mut())?;
-    Ok(Secret::new(hex::encode(bytes.as_ref())))
+    Ok(Secret::new(hex::encode(*secret::random()?)))
 }
 
 fn digest(id: &str) -> [u8; 32] {
@@ -206,7 +201,7 @@ pub fn shown(headers: &HeaderMap) -> Option<Secret> {
     let pairs = headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok());
     let pairs = pairs.flat_map(|value| value.split(';')).filter_map(|pair| pair.trim().split_once('='));
     let mut ours = pairs.filter(|(name, _)| *name == COOKIE).map(|(_, value)| value);
-    let first = ours.next().filter(|value| value.len() == 2 * RANDOM_BYTES)?;
+    let first = ours.next().filter(|value| value.len() == 2 * secret::RANDOM_BYTES)?;
     ours.next().is_none().then(|| Secret::new(first))
 }
 

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::acme::HostStatus;
 use crate::clock;
-use crate::observe::timestamp::rfc3339_micros;
+use crate::observe::timestamp::rfc3339_millis;
 use crate::reload::Outcome;
 use crate::table::route::Auth;
 use crate::table::upstream::Standing;
@@ -186,7 +186,7 @@ fn state(shared: &Shared, upstream: &Upstream, endpoint: &Endpoint, now: u64) ->
 
 /// RFC 3339.
 pub fn time(millis: u64) -> String {
-    rfc3339_micros(millis.saturating_mul(1000))
+    rfc3339_millis(millis)
 }
 
 /// `GET /api/v1/routes`.

@@ -15,13 +15,10 @@ use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
 use crate::private::{self, DirectoryError};
-use crate::secret::Secret;
+use crate::secret::{self, Secret};
 
 /// The file's name in the state directory.
 const NAME: &str = "admin.token";
-
-/// 256 bits.
-const RANDOM_BYTES: usize = 32;
 
 /// A token of the operator's own making must not be guessable.
 const SHORTEST: usize = 32;
@@ -133,9 +130,8 @@ impl AdminToken {
     /// # Errors
     /// The system has no randomness.
     pub fn fresh() -> Result<Self, TokenError> {
-        let mut random = [0; RANDOM_BYTES];
-        getrandom::fill(&mut random).map_err(TokenError::Random)?;
-        Ok(Self::new(&hex::encode(random)))
+        let random = secret::random().map_err(TokenError::Random)?;
+        Ok(Self::new(&hex::encode(*random)))
     }
 
     /// Whether that is the token, in a time that says nothing about it.
@@ -161,9 +157,8 @@ fn check_private(path: &Path, meta: &fs::Metadata) -> Result<(), TokenError> {
 }
 
 fn create(directory: &Path, path: &Path) -> Result<(), TokenError> {
-    let mut random = [0u8; RANDOM_BYTES];
-    getrandom::fill(&mut random).map_err(TokenError::Random)?;
-    let line = zeroize::Zeroizing::new(format!("{}\n", hex::encode(random)));
+    let random = secret::random().map_err(TokenError::Random)?;
+    let line = zeroize::Zeroizing::new(format!("{}\n", hex::encode(*random)));
     let aside = directory.join(format!(".{NAME}.{}", crate::id::RequestId::fresh()));
     let placed = write_aside(&aside, line.as_bytes()).and_then(|()| place(&aside, path, directory));
     // Whatever became of it, the name aside is not needed any more.

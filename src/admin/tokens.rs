@@ -100,7 +100,7 @@ struct AskedLogin {
 /// How somebody wants to log in.
 #[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
 #[serde(rename_all = "lowercase")]
-pub enum AskedFlow {
+enum AskedFlow {
     /// In a browser.
     #[default]
     Browser,
@@ -125,7 +125,7 @@ pub async fn begin(
 }
 
 /// Begins a login for a caller.
-pub async fn begun(shared: &Shared, caller: &Caller, provider: &str, flow: AskedFlow) -> Result<Begun, Problem> {
+async fn begun(shared: &Shared, caller: &Caller, provider: &str, flow: AskedFlow) -> Result<Begun, Problem> {
     let logins = &shared.parts.logins;
     let begun = match flow {
         AskedFlow::Browser => logins.begin(provider, &caller.session()).await,
@@ -237,7 +237,7 @@ pub async fn callback(State(shared): State<Arc<Shared>>, Sent(body): Sent) -> Re
 }
 
 /// Ends a login with what somebody has pasted: whoever began it, any operator may.
-pub async fn pasted(shared: &Shared, text: &str) -> Result<Token, NotFinished> {
+async fn pasted(shared: &Shared, text: &str) -> Result<Token, NotFinished> {
     finish(shared, callback::parse(text)?, None).await
 }
 
@@ -259,7 +259,7 @@ pub async fn refresh(State(shared): State<Arc<Shared>>, Path(id): Path<String>) 
 }
 
 /// Refreshes a token now.
-pub async fn refreshed(shared: &Shared, id: &str) -> Result<Token, Problem> {
+async fn refreshed(shared: &Shared, id: &str) -> Result<Token, Problem> {
     let id = TokenId::parse(id).ok_or_else(unknown)?;
     shared.parts.vault.refresh(&id).await.map_err(failed)
 }
@@ -275,7 +275,7 @@ pub async fn test(State(shared): State<Arc<Shared>>, Path(id): Path<String>) -> 
 
 /// What a test came to.
 #[derive(Debug, Serialize)]
-pub struct Test {
+struct Test {
     /// Whether a request would get it.
     pub ok: bool,
     /// `refresh`: the provider was asked; `expiry`: it could not be.
@@ -287,7 +287,7 @@ pub struct Test {
 }
 
 /// Tests a token.
-pub async fn tested(shared: &Shared, id: &str) -> Result<Test, Problem> {
+async fn tested(shared: &Shared, id: &str) -> Result<Test, Problem> {
     let id = TokenId::parse(id).ok_or_else(unknown)?;
     let find = || shared.parts.vault.tokens().into_iter().find(|token| token.id == id);
     let token = find().ok_or_else(unknown)?;
@@ -312,7 +312,7 @@ pub async fn remove(State(shared): State<Arc<Shared>>, Path(id): Path<String>) -
 }
 
 /// Removes a token.
-pub async fn removed(shared: &Shared, id: &str) -> Result<(), Problem> {
+async fn removed(shared: &Shared, id: &str) -> Result<(), Problem> {
     let id = TokenId::parse(id).ok_or_else(unknown)?;
     shared.parts.vault.remove(&id).await.map_err(failed)
 }
@@ -332,7 +332,7 @@ pub async fn import(State(shared): State<Arc<Shared>>, RawQuery(query): RawQuery
 }
 
 /// Takes a document with tokens. `provider`: for those that do not say.
-pub async fn imported(shared: &Shared, document: &[u8], provider: Option<&str>) -> Result<Vec<Token>, Problem> {
+async fn imported(shared: &Shared, document: &[u8], provider: Option<&str>) -> Result<Vec<Token>, Problem> {
     let bad = |error: import::ImportError| Problem::new(StatusCode::BAD_REQUEST, "bad_import", error.to_string());
     let tokens = import::parse(document).map_err(bad)?;
     shared.parts.vault.import(tokens, provider).await.map_err(failed)

@@ -189,14 +189,19 @@ impl Record {
 
     /// SHA-256 of the refresh token, in hex: what a journal and a successor name it by.
     pub fn refresh_sha256(&self) -> Option<String> {
-        self.refresh_token.as_ref().map(|token| hex::encode(Sha256::digest(token.expose())))
+        self.refresh_token.as_ref().map(sha256)
+    }
+
+    /// Whether that is the refresh token that was spent for this generation.
+    pub fn has_spent(&self, token: &Secret) -> bool {
+        self.previous.as_ref().is_some_and(|(_, spent)| *spent == sha256(token))
     }
 
     /// The first eight hex digits of the SHA-256 of the refresh token, or of the access token without one: tells tokens
     /// apart, and nothing of them.
     pub fn fingerprint(&self) -> String {
         let token = self.refresh_token.as_ref().unwrap_or(&self.access_token);
-        let mut digits = hex::encode(Sha256::digest(token.expose()));
+        let mut digits = sha256(token);
         digits.truncate(8);
         digits
     }
@@ -214,6 +219,10 @@ impl fmt::Debug for Record {
             .field("fingerprint", &self.fingerprint())
             .finish_non_exhaustive()
     }
+}
+
+fn sha256(token: &Secret) -> String {
+    hex::encode(Sha256::digest(token.expose()))
 }
 
 /// 128 random bits.

@@ -5,6 +5,8 @@
 
 use std::cell::Cell;
 
+use crate::clock::UnixMillis;
+
 const MICROS_PER_SECOND: u64 = 1_000_000;
 const SECONDS_PER_DAY: u64 = 86_400;
 
@@ -32,6 +34,11 @@ pub fn rfc3339_micros(unix_micros: u64) -> String {
     let mut out = Vec::with_capacity(PREFIX + 8);
     push_rfc3339_micros(&mut out, unix_micros);
     String::from_utf8(out).unwrap_or_default()
+}
+
+/// Of milliseconds, as most moments here are.
+pub fn rfc3339_millis(unix_millis: UnixMillis) -> String {
+    rfc3339_micros(unix_millis.saturating_mul(1000))
 }
 
 fn prefix(second: u64) -> [u8; PREFIX] {

@@ -360,7 +360,7 @@ impl Slot {
 
     fn announce(&self) {
         let (path, names) = (self.pair.cert.display(), self.loaded.names.join(", "));
-        let until = crate::observe::timestamp::rfc3339_micros(self.loaded.not_after.saturating_mul(1000));
+        let until = crate::observe::timestamp::rfc3339_millis(self.loaded.not_after);
         log::info!(target: LOG, "{path}: changed; the certificate for {names}, valid until {until}, is served from now on");
         let now = clock::unix_millis();
         if self.loaded.not_after <= now || self.loaded.not_before > now {

@@ -22,6 +22,7 @@ use crate::id::RequestId;
 use super::super::Shared;
 use super::super::answer::see_other;
 use super::super::form::{Fields, Sent};
+use super::super::tokens::NotFinished;
 use super::moment::Moment;
 use super::words::Words;
 use super::{Frame, Notice, Visit, html, part, parts, tokens};
@@ -317,7 +318,7 @@ pub async fn callback(State(shared): State<Arc<Shared>>, visit: Visit, Sent(body
     let pasted = fields.one("callback_url").unwrap_or_default();
     let outcome = match callback::parse(pasted) {
         Ok(callback) => {
-            shared.parts.logins.finish(callback, None).await.map_err(|error| finish_problem(visit.w, &error))
+            shared.parts.logins.finish(callback, None).await.map_err(|error| finish_problem(visit.w, error))
         }
         Err(error) => Err((StatusCode::BAD_REQUEST, true, callback_problem(visit.w, error))),
     };
@@ -337,20 +338,15 @@ pub async fn callback(State(shared): State<Arc<Shared>>, visit: Visit, Sent(body
 /// Status, whether another attempt with a corrected text can work, and what to say.
 type Said = (StatusCode, bool, Notice);
 
-fn finish_problem(w: &Words, error: &FinishError) -> Said {
-    let message = error.to_string();
-    match error {
-        FinishError::InvalidState => (StatusCode::BAD_REQUEST, true, Notice::bad(&message, "", w.invalid_state_next)),
-        FinishError::Refused { detail } => {
-            (StatusCode::BAD_REQUEST, false, Notice::bad(&message, detail.clone(), w.refused_next))
-        }
-        FinishError::Exchange { detail } => {
-            (StatusCode::BAD_GATEWAY, false, Notice::bad(&message, detail.clone(), w.exchange_next))
-        }
-        FinishError::Save { detail } => {
-            (StatusCode::INTERNAL_SERVER_ERROR, false, Notice::bad(&message, detail.clone(), w.save_next))
-        }
-    }
+fn finish_problem(w: &Words, error: FinishError) -> Said {
+    let (correctable, next) = match &error {
+        FinishError::InvalidState => (true, w.invalid_state_next),
+        FinishError::Refused { .. } => (false, w.refused_next),
+        FinishError::Exchange { .. } => (false, w.exchange_next),
+        FinishError::Save { .. } => (false, w.save_next),
+    };
+    let NotFinished { status, error, detail } = error.into();
+    (status, correctable, Notice::bad(&error, detail.unwrap_or_default(), next))
 }
 
 fn callback_problem(w: &Words, error: CallbackError) -> Notice {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::clock::UnixMillis;
-use crate::observe::timestamp::rfc3339_micros;
+use crate::observe::timestamp::rfc3339_millis;
 
 use super::words::{Words, fill};
 
@@ -21,7 +21,7 @@ pub struct Moment {
 impl Moment {
     /// That moment, seen from now.
     pub fn new(w: &Words, at: UnixMillis, now: UnixMillis) -> Self {
-        let text = rfc3339_micros(at.saturating_mul(1000));
+        let text = rfc3339_millis(at);
         let second = text.get(..19).unwrap_or_default();
         let relative = if at > now {
             fill(w.in_time, &[&span(w, Duration::from_millis(at - now))])

@@ -1,20 +1,15 @@
 //! What is asked of a provider while somebody logs in, and what people are told when it does not answer as it should: never a
 //! word of what we sent.
 
-use std::time::Duration;
-
 use bytes::Bytes;
 use http::Response;
 
 use super::super::provider::{
-    Answer, Call, DeviceCode, Grant, Granted, LARGEST, Provider, Registration, masked, printable,
+    Answer, Call, DeviceCode, Grant, Granted, LIMITS, Provider, Registration, masked, printable,
 };
 use crate::clock;
-use crate::outbound::{Client, Limits};
+use crate::outbound::Client;
 use crate::secret::Secret;
-
-/// Of one call.
-const LIMITS: Limits = Limits { connect: Duration::from_secs(5), total: Duration::from_secs(30), body: LARGEST };
 
 /// Registers a client, where the provider wants one.
 pub async fn register(provider: &Provider, redirect_uri: &str) -> Result<Option<Registration>, String> {

@@ -28,7 +28,7 @@ use super::callback::{Callback, Outcome};
 use super::provider::{Ask, Grant, Provider, pkce};
 use super::vault::{NewToken, Token, Vault, VaultError};
 use crate::clock::{Moment, UnixMillis};
-use crate::secret::Secret;
+use crate::secret::{self, Secret};
 
 use device::Devices;
 use pending::{Entry, Pending};
@@ -240,7 +240,7 @@ impl Logins {
             return Err(BeginError::NoSuchFlow(message));
         }
         let now = (self.inner.clock)();
-        let id = hex::encode(bytes()?.as_ref());
+        let id = hex::encode(*random_bytes()?);
         let place = self.inner.places.take(&id, session, now).ok_or(BeginError::TooMany)?;
         let redirect_uri = provider.redirect_uri(self.inner.admin_port);
         let registration = exchange::register(&provider, &redirect_uri).await.map_err(BeginError::Provider)?;
@@ -383,13 +383,11 @@ fn key_of(state: &Secret) -> String {
 }
 
 fn random() -> std::io::Result<Secret> {
-    Ok(pkce::word(&*bytes()?))
+    Ok(pkce::word(&*random_bytes()?))
 }
 
-fn bytes() -> std::io::Result<zeroize::Zeroizing<[u8; 32]>> {
-    let mut bytes = zeroize::Zeroizing::new([0; 32]);
-    getrandom::fill(bytes.as_mut()).map_err(|error| std::io::Error::other(error.to_string()))?;
-    Ok(bytes)
+fn random_bytes() -> std::io::Result<zeroize::Zeroizing<[u8; secret::RANDOM_BYTES]>> {
+    secret::random().map_err(|error| std::io::Error::other(error.to_string()))
 }
 
 fn later(now: Moment, by: Duration) -> UnixMillis {

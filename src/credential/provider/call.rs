@@ -1,5 +1,7 @@
 //! A request to a provider, as data: made by a kind of provider, sent by whoever has the network.
 
+use std::time::Duration;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
@@ -8,7 +10,12 @@ use http::{HeaderName, HeaderValue, Method, Request};
 use url::Url;
 use url::form_urlencoded::{Serializer, byte_serialize};
 
+use super::LARGEST;
+use crate::outbound::Limits;
 use crate::secret::Secret;
+
+/// What a call may take: nothing holds up a token's lock, or a login, for longer.
+pub const LIMITS: Limits = Limits { connect: Duration::from_secs(5), total: Duration::from_secs(30), body: LARGEST };
 
 /// One request to a provider.
 #[derive(Debug)]

@@ -17,7 +17,7 @@ use url::Url;
 
 pub use answer::LARGEST;
 use answer::Names;
-pub use call::{Body, Call};
+pub use call::{Body, Call, LIMITS};
 pub(super) use shown::is_invisible;
 pub use shown::{masked, printable};
 

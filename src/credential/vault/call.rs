@@ -4,17 +4,13 @@ use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderMap, Request, StatusCode};
+use http::{HeaderMap, StatusCode};
 use parking_lot::Mutex;
 
-use crate::credential::provider::{Call, Provider};
-use crate::outbound::{Client, Failure, Limits};
-
-/// What a call may take: nothing holds up a token's lock for longer.
-const LIMITS: Limits = Limits { connect: Duration::from_secs(5), total: Duration::from_secs(30), body: 64 * 1024 };
+use crate::credential::provider::{Call, LIMITS, Provider};
+use crate::outbound::{Client, Failure};
 
 /// An answer, as it came.
 pub struct Reply {
@@ -46,7 +42,8 @@ impl Courier for Network {
     fn send<'a>(&'a self, provider: &'a Arc<Provider>, call: Call) -> Replying<'a> {
         Box::pin(async move {
             let client = self.client(&provider.anchors)?;
-            let answer = client.exchange(request(call)?, LIMITS).await?;
+            let request = call.request().map_err(|error| Failure::Unsent(error.to_string()))?;
+            let answer = client.exchange(request, LIMITS).await?;
             let (head, body) = answer.into_parts();
             Ok(Reply { status: head.status, headers: head.headers, body })
         })
@@ -64,12 +61,4 @@ impl Network {
         clients.push((anchors.to_vec(), client.clone()));
         Ok(client)
     }
-}
-
-fn request(call: Call) -> Result<Request<Bytes>, Failure> {
-    let mut request = Request::builder().method(call.method).uri(call.url.as_str());
-    for (name, value) in call.headers {
-        request = request.header(name, value);
-    }
-    request.body(call.body.0).map_err(|error| Failure::Unsent(error.to_string()))
 }

@@ -3,8 +3,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use sha2::{Digest, Sha256};
-
 use super::entry::{Ended, Entry};
 use super::holdings::Holdings;
 use super::pool::Pool;
@@ -121,13 +119,9 @@ impl Holdings {
         let pools = self.pools();
         let same = |entry: &&Arc<Entry>| {
             let held = entry.held();
-            // One that was spent for what is in use would have the provider revoke both.
-            let spent = |token: &Secret| {
-                let previous = held.record.previous.as_ref();
-                previous.is_some_and(|(_, spent)| *spent == hex::encode(Sha256::digest(token.expose())))
-            };
             match refresh {
-                Some(token) => held.record.refresh_token.as_ref() == Some(token) || spent(token),
+                // One that was spent for what is in use would have the provider revoke both.
+                Some(token) => held.record.refresh_token.as_ref() == Some(token) || held.record.has_spent(token),
                 None => access == Some(&held.record.access_token),
             }
         };

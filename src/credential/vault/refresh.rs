@@ -161,7 +161,7 @@ impl Attempt<'_> {
             self.entry.progress().unknown.get_or_insert((now, base.generation));
             return None;
         }
-        let when = crate::observe::timestamp::rfc3339_micros(unfinished.intent.started_at.saturating_mul(1000));
+        let when = crate::observe::timestamp::rfc3339_millis(unfinished.intent.started_at);
         Some(Outcome::Failed(Trouble::Unknown, format!("the refresh that began at {when} was interrupted")))
     }
 
@@ -260,12 +260,8 @@ impl Attempt<'_> {
 
     fn granted(&self, journal: &mut Journal<'_>, base: &Record, granted: &Granted, at: UnixMillis) -> Outcome {
         let mut record = base.next(granted, at);
-        record.state = State::Valid;
-        record.reason = None;
-        record.last_error = None;
         if base.generation == 0 {
             record.created_at = at;
-            record.previous = None;
         }
         match self.write(journal, &record) {
             Ok(unsaved) => Outcome::Refreshed { record, unsaved, note: granted.note },

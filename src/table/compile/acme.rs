@@ -17,15 +17,9 @@ const HTTP: u16 = 80;
 pub(super) fn compile(model: &Model, state_dir: &Path, problems: &mut Vec<Diagnostic>) -> Option<Arc<Acme>> {
     let acme = model.acme.as_ref()?;
     listeners(model, acme, problems);
-    let ca = match acme.ca.as_ref().map(|path| (path, ca::read(path))) {
+    let ca = match &acme.ca {
         None => Vec::new(),
-        Some((_, Ok(ca))) => ca.certificates,
-        Some((path, Err(why))) => {
-            let message = format!("`ca` names {}, but {why}", path.display());
-            let hint = "a PEM file with CA certificates is needed";
-            problems.push(Diagnostic::error("invalid_ca", path.at, message).hint(hint));
-            return None;
-        }
+        Some(path) => ca::named(path, problems)?.certificates,
     };
     Some(Arc::new(Acme {
         directory: acme.directory.as_str().to_owned(),

@@ -1,15 +1,17 @@
 //! Private trust stores: a PEM file of CA certificates.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
+
+use crate::diagnostic::{Diagnostic, Spanned};
 
 use super::super::upstream::Ca;
 
 /// Why a file cannot be a trust store.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum CaError {
+enum CaError {
     /// It cannot be read.
     #[error("it cannot be read: {0}")]
     Unreadable(#[from] std::io::Error),
@@ -24,8 +26,17 @@ pub(super) enum CaError {
     NotAnAnchor(usize),
 }
 
-/// Reads a trust store.
-pub(super) fn read(path: &Path) -> Result<Ca, CaError> {
+/// The trust store that a key `ca` names; `None`: it is none, which has been reported.
+pub(super) fn named(path: &Spanned<PathBuf>, problems: &mut Vec<Diagnostic>) -> Option<Ca> {
+    let report = |why: CaError| {
+        let message = format!("`ca` names {}, but {why}", path.display());
+        let hint = "a PEM file with CA certificates is needed";
+        problems.push(Diagnostic::error("invalid_ca", path.at, message).hint(hint));
+    };
+    read(path).map_err(report).ok()
+}
+
+fn read(path: &Path) -> Result<Ca, CaError> {
     let pem = std::fs::read(path)?;
     let certificates = certificates(&pem)?;
     Ok(Ca { path: path.to_owned(), certificates })

@@ -40,15 +40,7 @@ pub(super) fn providers(model: &Model, problems: &mut Vec<Diagnostic>) -> Vec<Ar
 /// The further CA certificates of a provider; `None`: they cannot be read, which has been reported.
 fn anchors(written: &model::Provider, problems: &mut Vec<Diagnostic>) -> Option<Vec<Vec<u8>>> {
     let Some(path) = &written.ca else { return Some(Vec::new()) };
-    match ca::read(path) {
-        Ok(ca) => Some(ca.certificates),
-        Err(why) => {
-            let message = format!("`ca` names {}, but {why}", path.display());
-            let hint = "a PEM file with CA certificates is needed";
-            problems.push(Diagnostic::error("invalid_ca", path.at, message).hint(hint));
-            None
-        }
-    }
+    ca::named(path, problems).map(|ca| ca.certificates)
 }
 
 fn kind(written: &ProviderKind) -> Kind {

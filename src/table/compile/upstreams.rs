@@ -349,17 +349,7 @@ fn report_twins(group: &Group, problems: &mut Vec<Diagnostic>) {
 }
 
 fn read_ca(tls: &UpstreamTls, problems: &mut Vec<Diagnostic>) -> Option<Ca> {
-    let path = tls.ca.as_ref()?;
-    match ca::read(path) {
-        Ok(ca) => Some(ca),
-        Err(why) => {
-            let message = format!("`ca` names {}, but {why}", path.display());
-            problems.push(
-                Diagnostic::error("invalid_ca", path.at, message).hint("a PEM file with CA certificates is needed"),
-            );
-            None
-        }
-    }
+    ca::named(tls.ca.as_ref()?, problems)
 }
 
 /// The longest round that is unrolled.
