@@ -4,10 +4,11 @@
 //!
 //! | floor | modules | what it may know |
 //! | --- | --- | --- |
-//! | words | [`id`], [`clock`], [`secret`], [`private`], [`diagnostic`], [`mod@exit`], [`follow`], [`outbound`], [`observe`] | nothing above |
-//! | mechanisms | [`config`], [`credential`], [`policy`], [`tls`], [`users`] | words; never each other |
-//! | snapshot | [`table`] | config, credential, policy, tls, users |
+//! | words | [`id`], [`clock`], [`secret`], [`private`], [`sealed`], [`diagnostic`], [`mod@exit`], [`follow`], [`outbound`], [`observe`] | nothing above |
+//! | mechanisms | [`config`], [`credential`], [`oidc`], [`policy`], [`tls`], [`users`] | words; never each other |
+//! | snapshot | [`table`] | config, credential, oidc, policy, tls, users |
 //! | services | [`reload`], [`proxy`], [`acme`] | table; never each other, and only `reload` knows `config` |
+//! | changes | [`edit`] | `reload` and what it knows: changes to the files of the configuration |
 //! | control plane | [`admin`] | everything below but `proxy` |
 //! | composition | [`server`] | everything: the only place that sees every module |
 //! | commands | [`cli`] | server |
@@ -24,15 +25,18 @@ pub mod config;
 pub mod credential;
 pub mod demo;
 pub mod diagnostic;
+pub mod edit;
 pub mod exit;
 pub mod follow;
 pub mod id;
 pub mod observe;
+pub mod oidc;
 pub mod outbound;
 pub mod policy;
 pub mod private;
 pub mod proxy;
 pub mod reload;
+pub mod sealed;
 pub mod secret;
 pub mod server;
 pub mod table;

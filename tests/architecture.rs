@@ -6,46 +6,65 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 /// Words: the ground floor, and whom each may know there.
-const WORDS: [(&str, &[&str]); 9] = [
+const WORDS: [(&str, &[&str]); 10] = [
     ("clock", &[]),
     ("diagnostic", &[]),
     ("exit", &[]),
     ("follow", &[]),
     ("id", &["clock"]),
-    ("private", &[]),
+    ("private", &["id", "secret"]),
+    ("sealed", &["private", "secret"]),
     ("secret", &[]),
     ("observe", &["clock", "diagnostic", "id", "secret"]),
     ("outbound", &["clock"]),
 ];
 
 /// The other floors: what each may import beside itself and the words.
-const FLOORS: [(&str, &[&str]); 13] = [
+const FLOORS: [(&str, &[&str]); 15] = [
     ("config", &[]),
     ("credential", &[]),
+    ("oidc", &[]),
     ("policy", &[]),
     ("tls", &[]),
     ("users", &[]),
     ("demo", &[]),
-    ("table", &["config", "credential", "policy", "tls", "users"]),
+    ("table", &["config", "credential", "oidc", "policy", "tls", "users"]),
     ("reload", &["table", "config", "policy"]),
-    ("proxy", &["table", "credential", "policy", "tls", "users"]),
+    ("proxy", &["table", "credential", "oidc", "policy", "tls", "users"]),
     ("acme", &["table", "tls"]),
-    ("admin", &["reload", "acme", "table", "config", "credential", "policy", "tls", "users"]),
+    ("edit", &["reload", "table", "config", "policy"]),
+    ("admin", &["edit", "reload", "acme", "table", "config", "credential", "oidc", "policy", "tls", "users"]),
     (
         "server",
-        &["admin", "acme", "reload", "proxy", "table", "config", "credential", "policy", "tls", "demo", "users"],
-    ),
-    (
-        "cli",
         &[
-            "server",
             "admin",
+            "edit",
             "acme",
             "reload",
             "proxy",
             "table",
             "config",
             "credential",
+            "oidc",
+            "policy",
+            "tls",
+            "demo",
+            "users",
+        ],
+    ),
+    (
+        "cli",
+        &[
+            "server",
+            "admin",
+            "edit",
+            "acme",
+            "reload",
+            "proxy",
+            "table",
+            "config",
+            "credential",
+            "oidc",
             "policy",
             "tls",
             "demo",

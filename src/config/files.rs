@@ -16,7 +16,7 @@ use super::parse;
 use super::secrets::reason;
 use super::tree::narrow;
 use super::value::{Problem, printable, shown};
-use super::{Env, Loading, SourceFile, Sources};
+use super::{Env, Loading, Overlay, SourceFile, Sources};
 use crate::diagnostic::{Diagnostic, FileId, Pos};
 
 /// The largest file.
@@ -27,6 +27,7 @@ const MAX_FILES: usize = 4096;
 /// Walks over all files of one configuration.
 pub struct Walk<'e> {
     gathered: Gathered<'e>,
+    overlay: &'e Overlay,
     sources: Vec<SourceFile>,
     parts: Parts,
     /// Resolved paths of the files read so far.
@@ -37,9 +38,10 @@ pub struct Walk<'e> {
 
 impl<'e> Walk<'e> {
     /// A walk over nothing yet.
-    pub fn new(env: Env<'e>) -> Self {
+    pub fn new(env: Env<'e>, overlay: &'e Overlay) -> Self {
         Self {
             gathered: Gathered::new(env),
+            overlay,
             sources: Vec::new(),
             parts: Parts::default(),
             read: Vec::new(),
@@ -50,7 +52,7 @@ impl<'e> Walk<'e> {
     /// Reads the first file.
     pub fn start(&mut self, path: &Path) {
         self.gathered.watched.insert(path.to_owned());
-        match read_limited(path, MAX_FILE) {
+        match self.overlay.read(path) {
             Ok(bytes) => self.bytes(path, bytes),
             Err(error) => {
                 self.parts.incomplete = true;
@@ -182,7 +184,7 @@ impl<'e> Walk<'e> {
             let message = format!("more than {MAX_FILES} files");
             return self.gathered.note(Diagnostic::error("too_many_files", at, message));
         }
-        match read_limited(path, MAX_FILE) {
+        match self.overlay.read(path) {
             Ok(bytes) => self.bytes(path, bytes),
             Err(error) => {
                 self.parts.incomplete = true;

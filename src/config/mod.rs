@@ -19,6 +19,7 @@ mod include;
 mod interpolate;
 mod mask;
 pub mod model;
+mod overlay;
 mod parse;
 pub mod render;
 mod secrets;
@@ -39,6 +40,7 @@ pub use effective::{Effective, Line, Origin};
 pub use files::read_limited;
 pub use header::prefix as parse_header_prefix;
 pub use model::Model;
+pub use overlay::Overlay;
 pub use section::sign::SHORTEST as SHORTEST_SIGN_TOKEN;
 pub use value::{Problem, duration as parse_duration};
 
@@ -88,14 +90,20 @@ pub type Env<'a> = &'a (dyn Fn(&str) -> Option<String> + Sync);
 
 /// Reads the configuration at `path`. Never fails as a whole: what is wrong is in `diagnostics`.
 pub fn load(path: &Path, env: Env<'_>) -> Loading {
-    let mut walk = files::Walk::new(env);
+    load_with(path, env, &Overlay::default())
+}
+
+/// The same, with some files as they would be.
+pub fn load_with(path: &Path, env: Env<'_>, overlay: &Overlay) -> Loading {
+    let mut walk = files::Walk::new(env, overlay);
     walk.start(path);
     walk.finish(path.parent().unwrap_or(Path::new("")))
 }
 
 /// The same for a text that has no file (`run --to`, tests); relative paths are relative to `dir`.
 pub fn load_text(name: &str, text: &str, dir: &Path, env: Env<'_>) -> Loading {
-    let mut walk = files::Walk::new(env);
+    let overlay = Overlay::default();
+    let mut walk = files::Walk::new(env, &overlay);
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     walk.text(name, text.to_owned(), dir);
     walk.finish(dir)

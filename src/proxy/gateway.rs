@@ -24,6 +24,7 @@ use super::failure::{self, Failure};
 use super::files;
 use super::heads::{apply, edit, is_event_stream, is_websocket, length, may_switch_protocols};
 use super::http2_upstream;
+use super::own;
 use super::peer::Choice;
 use super::plain;
 use super::respond::{Answer, Problem};
@@ -78,6 +79,11 @@ impl ProxyHttp for Gateway {
             }
             match (decision, canonical) {
                 (Decision::Refuse(refusal, place), _) => Step::Refuse(refusal, place),
+                (Decision::Own(asked, place), Some(canonical)) => {
+                    let answer = own::answer(&self.0, &ctx.table, &view, &canonical, &asked).await?;
+                    ctx.place = place;
+                    Step::Answer(answer)
+                }
                 (Decision::ServerOptions, _) => Step::Answer(Answer::server_options()),
                 (Decision::Preflight(headers, route), _) => {
                     ctx.route = Some(route);
@@ -107,7 +113,7 @@ impl ProxyHttp for Gateway {
                         Step::Go(admitted, How::Local(answer))
                     }
                 },
-                (Decision::Admit(_), None) | (Decision::Verify(_), _) => return Err(internal()),
+                (Decision::Admit(_) | Decision::Own(..), None) | (Decision::Verify(_), _) => return Err(internal()),
             }
         };
         match step {

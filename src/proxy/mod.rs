@@ -35,6 +35,7 @@ mod http2;
 mod http2_upstream;
 mod io;
 mod listener;
+mod own;
 mod peer;
 mod plain;
 mod probe;

@@ -23,7 +23,7 @@ use std::time::Instant;
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 
-use crate::config::{self, Effective, Loading, Sources};
+use crate::config::{self, Effective, Loading, Overlay, Sources};
 use crate::diagnostic::Diagnostic;
 use crate::follow::Fingerprint;
 use crate::observe::{Observer, systemd};
@@ -46,7 +46,7 @@ const EXCERPTS: usize = 50;
 pub type Environment = Arc<dyn Fn(&str) -> Option<String> + Send + Sync>;
 
 /// Reads the configuration; again at each reload.
-type Load = Box<dyn Fn() -> Loading + Send + Sync>;
+type Load = Box<dyn Fn(&Overlay) -> Loading + Send + Sync>;
 
 /// Routes up to which the effective configuration is spelt out: beyond it would be larger than all else in memory.
 const SPELT_OUT: usize = 10_000;
@@ -69,6 +69,15 @@ pub struct Failure {
     pub sources: Sources,
     /// What is wrong; never empty.
     pub diagnostics: Vec<Diagnostic>,
+}
+
+/// What would come of an edit.
+#[derive(Debug)]
+pub struct Judged {
+    /// As a reload would report it.
+    pub report: Report,
+    /// There when it holds and says something new. It shares counters with the table in force, and is never published.
+    pub table: Option<Table>,
 }
 
 /// The configuration in force, and the only one who changes it.
@@ -111,7 +120,7 @@ impl Reloader {
     /// The configuration does not hold.
     pub fn start(path: &Path, environment: Environment) -> Result<Arc<Self>, Box<Failure>> {
         let file = path.to_owned();
-        let load = move || config::load(&file, &|name: &str| environment(name));
+        let load = move |overlay: &Overlay| config::load_with(&file, &|name: &str| environment(name), overlay);
         Self::first(Some(path.to_owned()), Box::new(load))
     }
 
@@ -121,13 +130,13 @@ impl Reloader {
     /// The configuration does not hold.
     pub fn start_text(name: &str, text: &str, dir: &Path, environment: Environment) -> Result<Arc<Self>, Box<Failure>> {
         let (name, text, dir) = (name.to_owned(), text.to_owned(), dir.to_owned());
-        let load = move || config::load_text(&name, &text, &dir, &|name: &str| environment(name));
+        let load = move |_: &Overlay| config::load_text(&name, &text, &dir, &|name: &str| environment(name));
         Self::first(None, Box::new(load))
     }
 
     fn first(path: Option<PathBuf>, load: Load) -> Result<Arc<Self>, Box<Failure>> {
         let begun = Instant::now();
-        let candidate = Candidate::read(&load, 1, None);
+        let candidate = Candidate::read(&load, &Overlay::default(), 1, None);
         let report = candidate.report(Trigger::Start, Outcome::Applied, 1, begun);
         let Some(table) = candidate.table else {
             return Err(Box::new(Failure { sources: candidate.sources, diagnostics: candidate.diagnostics }));
@@ -206,9 +215,29 @@ impl Reloader {
         if table.routes.len() > SPELT_OUT {
             return Err(NotShown::TooLarge);
         }
-        let Loading { sources, model, sha256, .. } = (self.load)();
+        let Loading { sources, model, sha256, .. } = (self.load)(&Overlay::default());
         let model = model.filter(|_| hex::encode(sha256) == table.sha256).ok_or(NotShown::Edited)?;
         Ok(Effective::of(&model, &sources))
+    }
+
+    /// What the configuration would be with these files: nothing is published, nothing remembered. Blocks.
+    pub fn judge(&self, overlay: &Overlay) -> Judged {
+        let begun = Instant::now();
+        let old = self.current();
+        let candidate = Candidate::read(&self.load, overlay, old.generation + 1, Some(&old));
+        let outcome = match &candidate.table {
+            _ if candidate.has_errors() => Outcome::Rejected,
+            None => Outcome::Unchanged,
+            Some(_) => Outcome::Applied,
+        };
+        let mut report = candidate.report(Trigger::Api, outcome, old.generation, begun);
+        if let Some(table) = &candidate.table {
+            let difference = diff(&old, table);
+            report.changes = Changes::of(&difference);
+            report.named = Named::of(&difference);
+            report.needs_restart = difference.needs_restart;
+        }
+        Judged { report, table: candidate.table }
     }
 
     /// The configuration file, if there is one.
@@ -272,7 +301,7 @@ impl Reloader {
     }
 
     fn read(&self, old: &Table) -> Candidate {
-        Candidate::read(&self.load, old.generation + 1, Some(old))
+        Candidate::read(&self.load, &Overlay::default(), old.generation + 1, Some(old))
     }
 
     /// Publishes the candidate if it holds and says something new.
@@ -349,8 +378,8 @@ struct Candidate {
 }
 
 impl Candidate {
-    fn read(load: &Load, generation: u64, previous: Option<&Table>) -> Self {
-        let Loading { sources, mut diagnostics, model, mut watched, sha256 } = load();
+    fn read(load: &Load, overlay: &Overlay, generation: u64, previous: Option<&Table>) -> Self {
+        let Loading { sources, mut diagnostics, model, mut watched, sha256 } = load(overlay);
         let fingerprint = Fingerprint::of(&watched);
         let stamp = Stamp { generation, sha256, now: crate::clock::unix_millis() };
         let sha256 = hex::encode(sha256);

@@ -23,7 +23,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// The loader for a file of the little language.
 pub(crate) fn loader(path: &Path) -> Load {
     let path = path.to_owned();
-    Box::new(move || read(&path))
+    Box::new(move |_| read(&path))
 }
 
 /// Starts on such a file.
@@ -205,7 +205,7 @@ fn who_asks_together_is_answered_together() {
     let (reads, gate) = (Arc::new(AtomicUsize::new(0)), Arc::new(Mutex::new(())));
     let load: Load = {
         let (reads, gate, path) = (Arc::clone(&reads), Arc::clone(&gate), path.clone());
-        Box::new(move || {
+        Box::new(move |_| {
             reads.fetch_add(1, Ordering::SeqCst);
             drop(gate.lock());
             read(&path)

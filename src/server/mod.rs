@@ -26,6 +26,7 @@ use crate::exit;
 use crate::follow::Follower;
 use crate::observe::metrics::CertificateEnd;
 use crate::observe::{Observer, log as process_log, systemd};
+use crate::private::line::LineError;
 use crate::private::{self, DirectoryError};
 use crate::proxy::{self, Engine, Listening, Resolver, Workers};
 use crate::reload::watch::Watch;
@@ -71,6 +72,8 @@ enum StartError {
     Admin(#[from] admin::BindError),
     #[error("admin: {0}")]
     Token(#[from] TokenError),
+    #[error("admin.state_dir: {0}")]
+    Cookies(LineError),
     #[error("{key}: {source}")]
     Directory { key: &'static str, source: DirectoryError },
     #[error("logging: {0}")]
@@ -152,6 +155,7 @@ fn start(source: &Source, reloader: &Arc<Reloader>, table: &Table) -> Result<Run
     let wire = if table.admin.tls.is_some() { admin::Wire::Tls } else { admin::Wire::Clear };
     let admin = if source.has_admin() { Some(admin::bind(table.admin.address.value, wire)?) } else { None };
     let token = admin.as_ref().map(|_| token(source, table)).transpose()?;
+    cookies(source, table)?;
     let pid = writable(source, table)?;
     reloader.observe(Arc::clone(&observer));
     let vault = vault(source, reloader, &observer)?;
@@ -284,6 +288,15 @@ fn token(source: &Source, table: &Table) -> Result<AdminToken, TokenError> {
             Ok(token)
         }
     }
+}
+
+/// What cookies are sealed under: kept beside the admin token, or, by a quick start, nowhere.
+fn cookies(source: &Source, table: &Table) -> Result<(), StartError> {
+    let opened = match source {
+        Source::File(_) => table.cookies.open(&table.admin.state_dir),
+        Source::QuickStart { .. } => table.cookies.make(),
+    };
+    opened.map_err(StartError::Cookies)
 }
 
 /// The places that a file's configuration writes to; a quick start writes nowhere.

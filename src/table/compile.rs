@@ -111,6 +111,7 @@ pub fn compile(model: Model, sources: &Sources, stamp: Stamp, previous: Option<&
         client_entries: clients.entries,
         identification,
         guessing: previous.map(|table| table.guessing.clone()).unwrap_or_default(),
+        cookies: previous.map_or_else(Arc::default, |table| Arc::clone(&table.cookies)),
         admin_users,
         anonymous: Identity { user: Arc::from(""), name: Arc::from("") },
         matcher,

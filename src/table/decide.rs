@@ -24,6 +24,7 @@ use crate::policy::request_gate::{self, Canonical, Gate, RequestView};
 use crate::users::{Login, Network, Outcome};
 
 use super::Table;
+use super::own::Page;
 use super::route::Route;
 use asking::{Asking, malformed};
 
@@ -128,12 +129,25 @@ pub enum Decision {
     Admit(Admitted),
     /// Answer with this; how far the request had come (for metrics, log and pages).
     Refuse(Refusal, Place),
+    /// One of the edge's own pages.
+    Own(OwnRequest, Place),
     /// A password has to be verified first, which takes its time; then [`Table::decide_after`] goes on.
     Verify(Box<Login>),
     /// A browser asks what its page may do: 204 with these headers, without asking who it is.
     Preflight(Vec<(HeaderName, HeaderValue)>, Arc<Route>),
     /// `OPTIONS *`, or an OPTIONS that may not be forwarded any further (RFC 9110 §7.6.2): 204 with `allow`.
     ServerOptions,
+}
+
+/// A request for one of the edge's own pages.
+#[derive(Clone, Debug)]
+pub struct OwnRequest {
+    /// Which.
+    pub page: Page,
+    /// The project whose host it is: its place among [`Matcher::projects`](super::matcher::Matcher::projects).
+    pub project: usize,
+    /// The true client address.
+    pub client_ip: IpAddr,
 }
 
 /// Where a request was when it was refused: what had been found out until then.

@@ -170,6 +170,7 @@ pub fn explain(table: &Table, question: &Question, now: UnixMillis) -> Result<Ex
             Err(refusal) => explanation.too_large(refusal),
         },
         (Decision::Preflight(headers, _), _) => explanation.preflight(&headers),
+        (Decision::Own(..), _) => explanation.status = Some(200),
         (Decision::ServerOptions | Decision::Admit(_) | Decision::Verify(_), _) => explanation.status = Some(204),
     }
     Ok(explanation)

@@ -12,6 +12,7 @@ pub mod environment;
 pub mod explain;
 pub mod identity;
 pub mod matcher;
+pub mod own;
 pub mod rewrite;
 pub mod route;
 #[cfg(test)]
@@ -30,6 +31,7 @@ use crate::follow::Followed;
 use crate::policy::access::Networks;
 use crate::policy::auth::Clients;
 use crate::policy::limit::Ledger;
+use crate::sealed::CookieKey;
 use crate::tls::{Certificates, Expiry, Termination};
 use crate::users::UsersFile;
 
@@ -84,6 +86,8 @@ pub struct Table {
     pub identification: identity::Identification,
     /// Who counts wrong guesses; one for all tables.
     pub guessing: identity::Guessing,
+    /// What cookies are sealed under; one for all tables, opened at the start.
+    pub cookies: Arc<CookieKey>,
     /// Who may log in at the admin listener, beside the bearer of its token.
     pub admin_users: Option<Arc<UsersFile>>,
     /// The identity of a caller who is nobody.

@@ -231,7 +231,8 @@ fn must_go(admitted: &Admitted, name: &str, trusted: bool) -> bool {
         || reads_as(name, "x-request-id")
 }
 
-/// The dashboard's session is for the dashboard alone, but browsers send it to every port and path of its host.
+/// Cookies of the edge's own (the dashboard's session, which browsers send to every port of its host; the log-in's; the
+/// environment's) are for the edge alone.
 fn own_session(table: &Table, headers: &HeaderMap, endpoint: &Endpoint, plan: &mut Plan) {
     const OURS: &[u8] = b"__Host-countersign=";
     let pairs = || {

@@ -16,9 +16,10 @@ use crate::policy::request_gate::{Canonical, GateRefusal, RequestView};
 use super::super::Table;
 use super::super::environment::Choice;
 use super::super::matcher::{EnvironmentEntry, ProjectEntry, covers};
+use super::super::own::{self, Page};
 use super::super::route::Route;
 use super::caller::{Caller, Stop};
-use super::{Admitted, Assumed, Decision, Identity, Place, Refusal, Trace};
+use super::{Admitted, Assumed, Decision, Identity, OwnRequest, Place, Refusal, Trace};
 
 /// One decision on its way.
 pub(super) struct Asking<'d, 'a, T> {
@@ -35,6 +36,9 @@ pub(super) struct Asking<'d, 'a, T> {
 impl<T: Trace> Asking<'_, '_, T> {
     pub(super) fn decide(&mut self) -> Decision {
         let client_ip = forward::client_address(self.request.peer, self.request.headers, &self.table.trusted_proxies);
+        if let Some(own) = self.own(client_ip) {
+            return own;
+        }
         let route = match self.route(client_ip) {
             Ok(route) => route,
             Err(refusal) => return Decision::Refuse(refusal, std::mem::take(&mut self.place)),
@@ -59,6 +63,22 @@ impl<T: Trace> Asking<'_, '_, T> {
                 _sealed: (),
             }),
         }
+    }
+
+    /// A page of the edge's own. Which environment it is about is its own matter: one that the request may not have must not
+    /// keep a browser from leaving it.
+    fn own(&mut self, client_ip: IpAddr) -> Option<Decision> {
+        let page = Page::of(&self.canonical.path)?;
+        let (project, _) = self.table.matcher.project(&self.canonical.host)?;
+        if !project.serves(page) {
+            return None;
+        }
+        let index = self.table.matcher.projects().iter().position(|known| std::ptr::eq(known, project))?;
+        self.trace.project(&project.name);
+        self.trace.verdict("route", "answer", format_args!("{} is the edge's own", self.canonical.path));
+        self.place.enter(project, None);
+        let place = std::mem::take(&mut self.place);
+        Some(Decision::Own(OwnRequest { page, project: index, client_ip }, place))
     }
 
     fn route(&mut self, client_ip: IpAddr) -> Result<Arc<Route>, Refusal> {
@@ -224,7 +244,7 @@ pub(in super::super) fn max_forwards(headers: &HeaderMap) -> Option<u64> {
 
 /// The edge keeps these for itself on every host.
 fn is_reserved(path: &str) -> bool {
-    covers("/.countersign", path)
+    covers(own::PREFIX, path)
 }
 
 /// Of a route that has nothing to do with the path.

@@ -325,6 +325,7 @@ proptest! {
                 prop_assert_eq!(explanation.response_headers.set.0.len(), headers.len());
             }
             Decision::Verify(_) => prop_assert!(false, "nobody has a password here"),
+            Decision::Own(..) => prop_assert_eq!((explanation.outcome, explanation.status), ("routed", Some(200))),
             Decision::ServerOptions => prop_assert_eq!((explanation.outcome, explanation.status), ("routed", Some(204))),
             Decision::Admit(admitted) if admitted.check_length(&request.headers).is_err() => {
                 prop_assert_eq!((explanation.outcome, explanation.status), ("refused", Some(413)));

@@ -5,6 +5,8 @@
 //!
 //! Invariants: a directory of somebody else's is refused; one of ours is never left open to others.
 
+pub mod line;
+
 use std::fs::{DirBuilder, OpenOptions, Permissions};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
