@@ -63,6 +63,8 @@ pub struct Parts {
     names: HashMap<(&'static str, String), Pos>,
     /// Whether something could not be read at all, so that what is missing may be there.
     pub incomplete: bool,
+    /// Where the running process keeps its state, whatever the files say by now; `None`: none is running.
+    pub kept_in: Option<PathBuf>,
 }
 
 /// One `include` of a file.
@@ -141,10 +143,11 @@ impl Parts {
         self.names.contains_key(&("project", name.to_owned()))
     }
 
-    /// Where the process keeps its state, as far as it is known. `dir`: the first file's directory.
+    /// Where state is kept: where the running process keeps it, if one is running. `dir`: the first file's directory.
     pub fn state_dir(&self, dir: &Path) -> PathBuf {
-        let written = self.admin.as_ref().map(|admin| admin.state_dir.clone());
-        written.unwrap_or_else(|| admin::default(dir, Pos::default()).state_dir)
+        let written = || self.admin.as_ref().map(|admin| admin.state_dir.clone());
+        let kept = self.kept_in.clone().or_else(written);
+        kept.unwrap_or_else(|| admin::default(dir, Pos::default()).state_dir)
     }
 
     fn claim_section(&mut self, decoder: &mut Decoder<'_, '_>, name: &'static str, at: Pos) {

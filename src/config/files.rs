@@ -71,11 +71,14 @@ impl<'e> Walk<'e> {
         self.file(PathBuf::from(name), text, dir, Role::Configuration);
     }
 
-    /// Reads what the control plane has added, if there is anything. `dir`: the first file's directory; `state_dir`: where
-    /// the running process keeps its state, if one is running.
-    pub fn dashboard(&mut self, dir: &Path, state_dir: Option<&Path>) {
-        let running = state_dir.is_some();
-        let state_dir = state_dir.map_or_else(|| self.parts.state_dir(dir), Path::to_owned);
+    /// The running process keeps its state there, wherever the files say by now.
+    pub fn kept_in(&mut self, state_dir: Option<&Path>) {
+        self.parts.kept_in = state_dir.map(Path::to_owned);
+    }
+
+    /// Reads what the control plane has added, if there is anything. `dir`: the first file's directory.
+    pub fn dashboard(&mut self, dir: &Path) {
+        let state_dir = self.parts.state_dir(dir);
         let path = state_dir.join(DASHBOARD);
         self.gathered.watched.insert(path.clone());
         let resolved = std::fs::canonicalize(&path).unwrap_or_else(|_| path.clone());
@@ -92,7 +95,7 @@ impl<'e> Walk<'e> {
             Err(error) => {
                 self.parts.incomplete = true;
                 let mut problem = dashboard::unreadable(&path, &error);
-                if !running && dashboard::is_somebody_elses(&state_dir) {
+                if self.parts.kept_in.is_none() && dashboard::is_somebody_elses(&state_dir) {
                     problem.severity = Severity::Warning;
                 }
                 self.gathered.note(problem);

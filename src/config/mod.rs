@@ -105,9 +105,10 @@ pub fn load_with(path: &Path, env: Env<'_>, overlay: &Overlay) -> Loading {
 /// The same for a process that keeps its state in `state_dir`, whatever the files say by now: where that is, is read at start.
 pub fn load_at(path: &Path, env: Env<'_>, overlay: &Overlay, state_dir: Option<&Path>) -> Loading {
     let mut walk = files::Walk::new(env, overlay);
+    walk.kept_in(state_dir);
     walk.start(path);
     let dir = path.parent().unwrap_or(Path::new(""));
-    walk.dashboard(dir, state_dir);
+    walk.dashboard(dir);
     walk.finish(dir)
 }
 
