@@ -62,13 +62,7 @@ fn project(decoder: &mut Decoder<'_, '_>, entry: &Entry<'_>, project: &mut Proje
     }
 }
 
-fn environment(
-    decoder: &mut Decoder<'_, '_>,
-    entry: &Entry<'_>,
-    family: &str,
-    project: &mut Project,
-    file: &str,
-) {
+fn environment(decoder: &mut Decoder<'_, '_>, entry: &Entry<'_>, family: &str, project: &mut Project, file: &str) {
     let Some(name) = decoder.key(entry, value::environment_name) else { return };
     let Some(fields) = decoder.fields(&entry.value, &ENVIRONMENT) else { return };
     let routes = fields.get("routes").map(|node| environments::routes(decoder, node, family)).unwrap_or_default();
@@ -91,8 +85,11 @@ fn known<'p>(
 ) -> Option<&'p mut Environment> {
     let found = project.environments.iter().position(|environment| *environment.name == *name);
     if found.is_none() && !ALWAYS.contains(&name.as_str()) {
-        let message =
-            format!("the dashboard has routes of the environment {}, which the project {} lacks", shown(&name), shown(&project.name));
+        let message = format!(
+            "the dashboard has routes of the environment {}, which the project {} lacks",
+            shown(&name),
+            shown(&project.name)
+        );
         let hint = format!("define it in the configuration, `{}: {{}}` below `environments`, or remove it here", *name);
         decoder.note(Diagnostic::error("unknown_environment", name.at, message).hint(hint));
         return None;

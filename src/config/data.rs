@@ -82,9 +82,8 @@ impl Data {
             Kind::Scalar(text) => Self::Text(text.clone().into_owned()),
             Kind::Sequence(nodes) => Self::List(nodes.iter().map(|node| Self::of(node, source)).collect()),
             Kind::Mapping(entries) => {
-                let entry = |entry: &super::tree::Entry<'_>| {
-                    (entry.key.clone().into_owned(), Self::of(&entry.value, source))
-                };
+                let entry =
+                    |entry: &super::tree::Entry<'_>| (entry.key.clone().into_owned(), Self::of(&entry.value, source));
                 Self::Map(entries.iter().map(entry).collect())
             }
         }

@@ -7,6 +7,7 @@
 
 use std::path::{Path, PathBuf};
 
+use super::file;
 use crate::config::data::Data;
 use crate::config::{DASHBOARD, parse_prefix};
 
@@ -93,10 +94,8 @@ impl Dashboard {
     /// See [`Unfit`].
     pub fn read(bytes: &[u8]) -> Result<Self, Unfit> {
         let text = std::str::from_utf8(bytes).map_err(|_| Unfit::NotUtf8)?;
-        let root = Data::read(text.strip_prefix('\u{feff}').unwrap_or(text)).map_err(|problem| Unfit::Syntax {
-            line: problem.at.map_or(1, |at| at.line),
-            message: problem.message,
-        })?;
+        let root = Data::read(text.strip_prefix('\u{feff}').unwrap_or(text))
+            .map_err(|problem| Unfit::Syntax { line: problem.at.map_or(1, |at| at.line), message: problem.message })?;
         Ok(Self { root })
     }
 
@@ -164,6 +163,12 @@ impl Dashboard {
             _ => Err(Unfit::Shape("routes".to_owned())),
         }
     }
+}
+
+/// At the start of the process: the file is closed to others, and what a killed process has left beside it goes.
+pub fn settle(state_dir: &Path) {
+    file::close(&Dashboard::path(state_dir));
+    file::sweep(state_dir, |name| name == DASHBOARD);
 }
 
 /// Takes away what is empty at the end of a path, from the end on.

@@ -19,7 +19,9 @@ impl Data {
     pub fn masked(&self) -> Self {
         match self {
             Self::List(items) => Self::List(items.iter().map(Self::masked).collect()),
-            Self::Map(entries) => Self::Map(entries.iter().map(|(key, value)| (key.clone(), below(key, value))).collect()),
+            Self::Map(entries) => {
+                Self::Map(entries.iter().map(|(key, value)| (key.clone(), below(key, value))).collect())
+            }
             scalar => scalar.clone(),
         }
     }
@@ -31,9 +33,7 @@ impl Data {
             Self::Text(text) if says_nothing(text) => self.clone(),
             Self::Text(_) => Self::Text(STARS.to_owned()),
             Self::List(items) => Self::List(items.iter().map(Self::hidden).collect()),
-            Self::Map(entries) => {
-                Self::Map(entries.iter().map(|(key, value)| (key.clone(), value.hidden())).collect())
-            }
+            Self::Map(entries) => Self::Map(entries.iter().map(|(key, value)| (key.clone(), value.hidden())).collect()),
         }
     }
 

@@ -9,8 +9,11 @@ fn data() -> impl Strategy<Value = Data> {
         any::<bool>().prop_map(|truth| Data::Plain(truth.to_string())),
         any::<String>().prop_map(Data::Text),
         "[ -~]{0,20}".prop_map(Data::Text),
-        prop::sample::select(vec!["null", "~", "", "true", "1", "0x10", "010", "1e3", "- a", "a: b", "#", "a #b", "\u{feff}", "\u{85}", "*x", "&x", "!x", "|", ">", "%", "---", "...", "<<", "中文", "\u{2028}", "?", "=", ".nan"])
-            .prop_map(|text| Data::Text(text.to_owned())),
+        prop::sample::select(vec![
+            "null", "~", "", "true", "1", "0x10", "010", "1e3", "- a", "a: b", "#", "a #b", "\u{feff}", "\u{85}", "*x",
+            "&x", "!x", "|", ">", "%", "---", "...", "<<", "中文", "\u{2028}", "?", "=", ".nan"
+        ])
+        .prop_map(|text| Data::Text(text.to_owned())),
     ];
     scalar.prop_recursive(5, 60, 6, |inner| {
         prop_oneof![
@@ -98,7 +101,11 @@ fn secrets_are_stars_and_references_are_not() {
 fn places_lead_to_keys() {
     let text = "a:\n  - b: 1\n    c: { d: x }\n";
     let at = |line, column| {
-        places(text).into_iter().filter(|place| (place.line, place.column) == (line, column)).map(|it| it.path.join(".")).next_back()
+        places(text)
+            .into_iter()
+            .filter(|place| (place.line, place.column) == (line, column))
+            .map(|it| it.path.join("."))
+            .next_back()
     };
     assert_eq!(at(2, 8).as_deref(), Some("a.0.b"));
     assert_eq!(at(3, 10).as_deref(), Some("a.0.c.d"));
