@@ -342,12 +342,13 @@ impl Plan {
         let file = text("file");
         let ours = file == self.path.display().to_string();
         let at = number("line").zip(number("column"));
-        let path = at.filter(|_| ours).and_then(|at| found_at(places, at));
+        let code = text("code");
+        let path = at.filter(|_| ours).and_then(|at| found_at(places, at, &code));
         let key = path.zip(self.steps.as_ref()).and_then(|(path, steps)| Some(path.strip_prefix(&**steps)?.join(".")));
         let elsewhere = key.is_none();
         Remark {
             severity: text("severity"),
-            code: text("code"),
+            code,
             message: text("message"),
             hint: text("hint"),
             file: elsewhere.then_some(file),
@@ -357,8 +358,12 @@ impl Plan {
     }
 }
 
-/// The last key or value that begins there or before.
-fn found_at(places: &[data::Place], at: (u64, u64)) -> Option<&[String]> {
-    let before = |place: &&data::Place| (u64::from(place.line), u64::from(place.column)) <= at;
-    places.iter().take_while(before).last().map(|place| &*place.path)
+/// The last key or value that begins there or before. A mapping begins where its first key does: what is missing is the
+/// mapping's, what is wrong the key's.
+fn found_at<'p>(places: &'p [data::Place], at: (u64, u64), code: &str) -> Option<&'p [String]> {
+    let begins = |place: &data::Place| (u64::from(place.line), u64::from(place.column));
+    let last = places.iter().take_while(|place| begins(place) <= at).last()?;
+    let outermost = places.iter().find(|place| begins(place) == begins(last));
+    let found = if code.starts_with("missing_") { outermost } else { Some(last) };
+    found.map(|place| &*place.path)
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use super::{PRODUCTION, add, call, config, file, request, route};
-use crate::support::{Edge, Wire};
+use crate::support::{Edge, PATIENCE, Wire};
 
 /// The prefixes in the file; panics where it is no YAML.
 fn prefixes(edge: &Edge) -> BTreeSet<String> {
@@ -94,6 +94,7 @@ fn kill_9_leaves_the_file_old_or_new_and_never_torn() {
             edge.process.signal("KILL");
             adding.join().expect("what was added")
         });
+        edge.process.wait(PATIENCE);
         known.extend(done);
         let found = prefixes(&edge);
         let new: Vec<_> = found.difference(&known).collect();
