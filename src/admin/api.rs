@@ -177,11 +177,16 @@ async fn explanation(State(shared): State<Arc<Shared>>, Sent(body): Sent) -> Res
     response
 }
 
-/// Runs what takes long with large tables on another thread: health must be answered meanwhile.
+/// Runs what takes long with large tables on another thread: health must be answered meanwhile. Work whose caller has hung
+/// up before its turn came is not done.
 async fn aside<T: Send + 'static>(work: impl FnOnce() -> Result<T, Problem> + Send + 'static) -> Result<T, Problem> {
-    match tokio::task::spawn_blocking(work).await {
-        Ok(outcome) => outcome,
-        Err(_) => {
+    let caller = Arc::new(());
+    let waits = Arc::downgrade(&caller);
+    let outcome = tokio::task::spawn_blocking(move || waits.upgrade().map(|_| work())).await;
+    drop(caller);
+    match outcome {
+        Ok(Some(outcome)) => outcome,
+        Ok(None) | Err(_) => {
             let message = "a fault in countersign itself; the log says more";
             Err(Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal_error", message))
         }

@@ -17,6 +17,7 @@ mod acme;
 mod admin;
 #[path = "../architecture.rs"]
 mod architecture;
+mod audit;
 mod callers;
 mod canary;
 mod compression;
