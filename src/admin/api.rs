@@ -18,6 +18,7 @@ use crate::table::explain::{Question, explain};
 
 use super::answer::{Problem, document, text, typed};
 use super::audit::NoChange;
+use super::change::aside;
 use super::form::Sent;
 use super::status::{Routes, Status};
 use super::{Shared, configuration, entry, gate, landing, pages, tokens};
@@ -175,22 +176,6 @@ async fn explanation(State(shared): State<Arc<Shared>>, Sent(body): Sent) -> Res
     let mut response = aside(answer).await.unwrap_or_else(Problem::into_response);
     response.extensions_mut().insert(NoChange);
     response
-}
-
-/// Runs what takes long with large tables on another thread: health must be answered meanwhile. Work whose caller has hung
-/// up before its turn came is not done.
-async fn aside<T: Send + 'static>(work: impl FnOnce() -> Result<T, Problem> + Send + 'static) -> Result<T, Problem> {
-    let caller = Arc::new(());
-    let waits = Arc::downgrade(&caller);
-    let outcome = tokio::task::spawn_blocking(move || waits.upgrade().map(|_| work())).await;
-    drop(caller);
-    match outcome {
-        Ok(Some(outcome)) => outcome,
-        Ok(None) | Err(_) => {
-            let message = "a fault in countersign itself; the log says more";
-            Err(Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal_error", message))
-        }
-    }
 }
 
 fn bad_question(message: impl Into<String>) -> Problem {

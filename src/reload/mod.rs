@@ -220,6 +220,11 @@ impl Reloader {
         Ok(Effective::of(&model, &sources))
     }
 
+    /// The files as they would be, read and not compiled: for whoever has to know where something is written. Blocks.
+    pub fn load(&self, overlay: &Overlay) -> Loading {
+        (self.load)(overlay)
+    }
+
     /// What the configuration would be with these files: nothing is published, nothing remembered. Blocks.
     pub fn judge(&self, overlay: &Overlay) -> Judged {
         let begun = Instant::now();
