@@ -25,6 +25,7 @@ mod pages;
 mod samples;
 mod serve;
 mod session;
+mod sign_tokens;
 mod status;
 pub mod token;
 mod tokens;

@@ -8,11 +8,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
-use super::{Env, Overlay};
 use super::interpolate::{self, Fault, Filled};
 use super::mask;
 use super::tree::{Entry, Kind, Node};
 use super::value::{Problem, shown};
+use super::{Env, Overlay};
 use crate::diagnostic::{Diagnostic, FileId, Pos, Severity, Spanned};
 
 /// How many problems are kept: more than anyone reads, fewer than would fill the memory.

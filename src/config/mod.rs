@@ -37,12 +37,12 @@ mod tests;
 
 use std::path::{Path, PathBuf};
 
+pub use crate::sign_token::SHORTEST as SHORTEST_SIGN_TOKEN;
 pub use effective::{Effective, Line, Origin};
 pub use files::read_limited;
 pub use header::prefix as parse_header_prefix;
 pub use model::Model;
 pub use overlay::Overlay;
-pub use crate::sign_token::SHORTEST as SHORTEST_SIGN_TOKEN;
 pub use section::tokens::sealing_key;
 pub use value::{Problem, duration as parse_duration};
 

@@ -167,7 +167,8 @@ impl Lender<'_, '_> {
     }
 
     fn unused(&mut self, sign: &Sign) {
-        let message = "another sign token was set for this route through the admin API; the one that is written here is used";
+        let message =
+            "another sign token was set for this route through the admin API; the one that is written here is used";
         let hint = "remove `token` here, or remove the other one through the admin API";
         self.gathered.note(Diagnostic::warning("unused_sign_token", sign.at, message).hint(hint));
     }

@@ -193,7 +193,9 @@ mod tests {
         for end in 0..bytes.len() - 2 {
             assert_eq!(read(NAME, &bytes[..end], None), Err(Fault::Damaged), "{end}");
         }
-        for text in ["{}", "[]", "null", r#"{"v":2,"project":"demo","environment":"production","prefix":"/a0","tokens":{}}"#] {
+        for text in
+            ["{}", "[]", "null", r#"{"v":2,"project":"demo","environment":"production","prefix":"/a0","tokens":{}}"#]
+        {
             assert_eq!(read(NAME, text.as_bytes(), None), Err(Fault::Damaged), "{text}");
         }
     }

@@ -223,11 +223,7 @@ impl Route {
     /// What its sign tokens are kept under.
     pub fn written_name(&self) -> RouteName<'_> {
         let written = self.sign.as_ref().and_then(|sign| sign.written.as_deref());
-        RouteName {
-            project: &self.project,
-            environment: &self.environment,
-            prefix: written.unwrap_or(&self.prefix),
-        }
+        RouteName { project: &self.project, environment: &self.environment, prefix: written.unwrap_or(&self.prefix) }
     }
 
     /// Where it forwards to, if that is what it does.

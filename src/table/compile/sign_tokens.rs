@@ -14,8 +14,12 @@ use super::super::{Route, Table};
 
 /// Reports routes that had a kept token and have none now, although nobody removed it.
 pub(super) fn report_lost(model: &Model, previous: Option<&Table>, problems: &mut Vec<Diagnostic>) {
-    let had: HashSet<Key<'_>, RandomState> =
-        previous.iter().flat_map(|table| &table.routes).filter(|route| is_kept(route)).map(|it| key(it.written_name())).collect();
+    let had: HashSet<Key<'_>, RandomState> = previous
+        .iter()
+        .flat_map(|table| &table.routes)
+        .filter(|route| is_kept(route))
+        .map(|it| key(it.written_name()))
+        .collect();
     if had.is_empty() {
         return;
     }
@@ -25,7 +29,8 @@ pub(super) fn report_lost(model: &Model, previous: Option<&Table>, problems: &mu
                 let name = RouteName { project: &project.name, environment: &environment.name, prefix: &route.prefix };
                 if let Some(sign) = route.sign.as_ref().filter(|sign| is_bare(sign) && had.contains(&key(name))) {
                     let message = "the sign token that is kept for this route is gone from the state directory";
-                    let hint = "bring `sign-tokens` back, or remove the token through the admin API if it is meant to go";
+                    let hint =
+                        "bring `sign-tokens` back, or remove the token through the admin API if it is meant to go";
                     problems.push(Diagnostic::error("sign_token_missing", sign.at, message).hint(hint));
                 }
             }
