@@ -21,7 +21,7 @@ use super::audit::NoChange;
 use super::change::aside;
 use super::form::Sent;
 use super::status::{Routes, Status};
-use super::{Shared, configuration, entry, gate, landing, pages, sign_tokens, tokens};
+use super::{Shared, configuration, entry, gate, landing, pages, preview, sign_tokens, tokens};
 
 const CONTENTS: &str = "countersign admin\n\n\
     GET    /dashboard                        for people\n\
@@ -32,6 +32,7 @@ const CONTENTS: &str = "countersign admin\n\n\
     GET    /api/v1/config                    the configuration in force, where each value came from, what was changed\n\
     GET    /api/v1/routes                    the table in force\n\
     POST   /api/v1/reload                    reads the configuration again\n\
+    POST   /api/v1/preview                   what a reload would do now, tried on the last requests\n\
     POST   /api/v1/explain                   {\"method\",\"url\",\"headers\",\"environment\",\"client\",\"from\"}\n\
     GET    /api/v1/tokens                    the stored logins\n\
     POST   /api/v1/tokens/login              {\"provider\",\"flow\"}: begins a login\n\
@@ -71,6 +72,7 @@ fn calls() -> Vec<Call> {
         (&["GET"], "/api/v1/config", get(config)),
         (&["GET"], "/api/v1/routes", get(routes)),
         (&["POST"], "/api/v1/reload", post(reload)),
+        (&["POST"], "/api/v1/preview", post(preview::files)),
         (&["POST"], "/api/v1/explain", post(explanation)),
         (&["GET"], "/api/v1/tokens", get(tokens::list)),
         (&["POST"], "/api/v1/tokens/login", post(tokens::begin)),

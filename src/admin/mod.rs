@@ -22,6 +22,7 @@ mod landing;
 mod login;
 mod origin;
 mod pages;
+mod preview;
 mod samples;
 mod serve;
 mod session;

@@ -8,6 +8,7 @@
 //! one change at a time.
 
 pub mod file;
+pub mod preview;
 pub mod sign_token;
 
 use std::io;

@@ -176,7 +176,7 @@ fn a_token_outlives_the_process_and_is_missed_when_it_is_gone() {
     rig.edge.wait_log("sign token that was set for this route is missing");
     rig.signs_with("kept", SET);
     let check = rig.edge.command(&["check"], &[]);
-    assert!(check.stdout.contains("sign_token_missing") && check.status.code() == Some(1), "{}", check.stdout);
+    assert!(check.stdout.contains("sign_token_missing") && check.code == Some(1), "{}", check.stdout);
     std::fs::write(&record, bytes).unwrap();
     assert_eq!(rig.edge.reload().0, 200);
 }
