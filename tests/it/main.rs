@@ -58,3 +58,4 @@ mod to_https;
 mod upstream_http2;
 mod upstream_tls;
 mod upstreams;
+mod verifiers;
