@@ -10,7 +10,9 @@
 
 pub mod dashboard;
 pub mod file;
+pub mod preview;
 pub mod routes;
+pub mod sign_token;
 #[cfg(test)]
 mod tests;
 pub mod undo;
