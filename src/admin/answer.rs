@@ -24,6 +24,16 @@ impl Problem {
         Self { status, code, message: message.into(), headers: Vec::new() }
     }
 
+    /// Its status.
+    pub fn status(&self) -> StatusCode {
+        self.status
+    }
+
+    /// What it says to people.
+    pub fn message(&self) -> &str {
+        &self.message
+    }
+
     /// Does not offer Basic: a browser would ask for a password in a window of its own, and never forget it.
     pub fn without_basic(mut self) -> Self {
         self.headers.retain(|(_, value)| !value.as_bytes().starts_with(b"Basic "));

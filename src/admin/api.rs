@@ -21,7 +21,7 @@ use super::audit::NoChange;
 use super::change::aside;
 use super::form::Sent;
 use super::status::{Routes, Status};
-use super::{Shared, configuration, entry, gate, landing, pages, tokens};
+use super::{Shared, configuration, entry, environments, gate, landing, pages, tokens};
 
 const CONTENTS: &str = "countersign admin\n\n\
     GET    /dashboard                        for people\n\
@@ -33,6 +33,9 @@ const CONTENTS: &str = "countersign admin\n\n\
     GET    /api/v1/routes                    the table in force\n\
     POST   /api/v1/reload                    reads the configuration again\n\
     POST   /api/v1/explain                   {\"method\",\"url\",\"headers\",\"environment\",\"client\",\"from\"}\n\
+    GET    /api/v1/projects/{project}/environment        which environment serves by default, and its file's sha256\n\
+    PUT    /api/v1/projects/{project}/environment        {\"environment\"}: another one does; edits that value of the file\n\
+    POST   /api/v1/projects/{project}/environment/grant  {\"environment\",\"for\",\"host\"}: a link that puts one browser on it\n\
     GET    /api/v1/tokens                    the stored logins\n\
     POST   /api/v1/tokens/login              {\"provider\",\"flow\"}: begins a login\n\
     GET    /api/v1/tokens/login/{id}         how a login by device code stands\n\
@@ -65,6 +68,8 @@ fn calls() -> Vec<Call> {
         (&["GET"], "/api/v1/routes", get(routes)),
         (&["POST"], "/api/v1/reload", post(reload)),
         (&["POST"], "/api/v1/explain", post(explanation)),
+        (&["GET", "PUT"], "/api/v1/projects/{project}/environment", get(environments::show).put(environments::switch)),
+        (&["POST"], "/api/v1/projects/{project}/environment/grant", post(environments::grant)),
         (&["GET"], "/api/v1/tokens", get(tokens::list)),
         (&["POST"], "/api/v1/tokens/login", post(tokens::begin)),
         (&["GET"], "/api/v1/tokens/login/{id}", get(tokens::device)),

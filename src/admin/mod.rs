@@ -16,6 +16,7 @@ mod change;
 pub mod client;
 mod configuration;
 mod entry;
+mod environments;
 mod form;
 mod gate;
 mod landing;

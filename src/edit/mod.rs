@@ -1,13 +1,15 @@
 //! Changes that the control plane makes to the files of the configuration: an environment switched, a route added.
 //!
-//! Flow: whoever changes something says which files will say what, and what they said when it was looked at ([`Change`]);
+//! Flow: whoever changes something (`environment`, over `scalar`) says which files will say what, and what they said when it was looked at ([`Change`]);
 //! [`Editor::judge`] compiles the configuration as it would be, touching nothing; [`Editor::apply`] does the same, then
 //! writes (`file`: whole or not at all), then reloads.
 //!
 //! Invariants: a file that says something else than what was looked at is left alone; what would not hold is not written;
 //! one change at a time.
 
+pub mod environment;
 pub mod file;
+pub mod scalar;
 
 use std::io;
 use std::path::PathBuf;

@@ -51,6 +51,7 @@ mod retries;
 mod routing;
 mod signing;
 mod streaming;
+mod switch;
 mod tls;
 mod to_https;
 mod upstream_http2;

@@ -17,6 +17,7 @@ mod explain;
 mod log;
 mod moment;
 mod overview;
+mod projects;
 mod routes;
 mod sessions;
 mod sign_in;
@@ -69,6 +70,9 @@ pub fn router() -> Router<Arc<Shared>> {
         .route("/dashboard/tokens/{id}/remove", get(tokens::confirm).post(tokens::remove))
         .route("/dashboard/routes", get(routes::page))
         .route("/dashboard/routes/explain", get(explain::blank).post(explain::answer))
+        .route("/dashboard/projects/{project}", get(projects::page))
+        .route("/dashboard/projects/{project}/environment", post(projects::switch))
+        .route("/dashboard/projects/{project}/grant", post(projects::grant))
         .route("/dashboard/configuration", get(configuration::page))
         .route("/dashboard/configuration/reload", post(configuration::reload))
         .route("/dashboard/log", get(log::page))
@@ -195,6 +199,7 @@ impl Frame {
             let below = self.path.strip_prefix(href);
             let current = match href {
                 "/dashboard" => matches!(below, Some("" | "/")),
+                "/dashboard/routes" if self.path.starts_with("/dashboard/projects/") => true,
                 _ => below.is_some_and(|rest| rest.is_empty() || rest.starts_with('/')),
             };
             Entry { href, name, current }

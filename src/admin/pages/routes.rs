@@ -16,7 +16,7 @@ use super::super::Shared;
 use super::explain::ask;
 use super::moment::{amount, bytes};
 use super::words::{Words, fill};
-use super::{Frame, Visit, aside, html};
+use super::{Frame, Visit, aside, html, projects};
 
 /// Routes on one page.
 const PAGE: usize = 100;
@@ -32,6 +32,7 @@ struct Page {
     total: usize,
     groups: Vec<Group>,
     pages: Option<Pages>,
+    environments: String,
     explain: String,
 }
 
@@ -108,6 +109,7 @@ impl Page {
             total: table.routes.len(),
             groups: groups(visit.w, table, shown.map(|route| &***route)),
             pages: (last > 0).then(|| Pages::of(asked, page, last, found.len())),
+            environments: projects::environments(visit, table, projects::MANY),
             explain: ask(visit, table, &super::explain::Question::default()),
         }
     }

@@ -302,6 +302,35 @@ words! {
     candidates_omitted: "Routes that have nothing to do with the path, not shown:", "与路径无关、未显示的路由数：";
     ask_again: "Ask again", "再次查询";
 
+    // Environments
+    environments: "Environments", "环境";
+    environments_help: "The green one serves whoever names no other. Choose another to have it serve from now on: the file of the project is edited in that one place.", "绿色的环境为未指定环境的请求提供服务。点击其他环境即可立即切换：只会修改项目配置文件中的这一处。";
+    more_projects: "Projects that are not shown:", "未显示的项目数：";
+    switch_to: "Make this the environment that serves by default", "设为默认生效的环境";
+    switch_title: "Switch the environment", "切换环境";
+    switch_means: "From now on every request to {} that names no environment is served by {} instead of {}. Requests under way are finished as they began. Nothing but this one value of the file is changed.", "从现在起，发往 {} 且未指定环境的请求将由 {} 提供服务，不再使用 {}。进行中的请求不受影响。配置文件中只修改这一个值。";
+    switch_do: "Switch", "切换";
+    cancel: "Cancel", "取消";
+    switched: "The environment has been switched.", "环境已切换。";
+    switched_next: "It is in effect.", "已立即生效。";
+    not_switched: "The environment was not switched.", "环境没有切换。";
+    switch_lost_next: "Somebody has edited the file meanwhile. Look at it, then try again.", "配置文件刚刚被他人修改，请查看后重试。";
+    switch_by_hand_next: "Edit that line of the file by hand; it is live as soon as it is saved.", "请手动修改该行，保存后立即生效。";
+    change_refused_next: "Nothing was changed.", "没有做任何修改。";
+    unknown_project: "There is no such project", "项目不存在";
+    unknown_project_next: "It may have been renamed. Look at the routes in force.", "项目可能已改名，请查看生效的路由。";
+    put_browser: "Put a browser on …", "切换浏览器的环境…";
+    put_browser_help: "Makes a link. The browser that opens it is on that environment until the time is over or it leaves; nobody else notices.", "生成一个链接。打开该链接的浏览器在有效期内使用所选环境，也可提前离开；其他人不受影响。";
+    for_long: "For", "时长";
+    on_host: "On the host", "主机";
+    make_link: "Make the link", "生成链接";
+    link_ready: "The link is ready", "链接已生成";
+    link_open: "Open it in the browser that is meant. It holds no password, but whoever opens it is put on the environment.", "请在目标浏览器中打开。链接中不含密码，但任何打开它的浏览器都会切换环境。";
+    open_here: "Open it in this browser", "在本浏览器中打开";
+    stays_until: "On it until", "环境有效期至";
+    link_until: "The link opens until", "链接有效期至";
+    not_minted: "No link was made.", "没有生成链接。";
+
     // Configuration
     reload: "Reload", "重载";
     no_file: "There is no file: this is a quick start from the command line.", "没有配置文件：由命令行快速启动。";
