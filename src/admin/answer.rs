@@ -16,12 +16,14 @@ pub struct Problem {
     pub code: &'static str,
     message: String,
     headers: Vec<(HeaderName, HeaderValue)>,
+    /// What is wrong with what was sent.
+    diagnostics: Option<serde_json::Value>,
 }
 
 impl Problem {
     /// With a message for people.
     pub fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
-        Self { status, code, message: message.into(), headers: Vec::new() }
+        Self { status, code, message: message.into(), headers: Vec::new(), diagnostics: None }
     }
 
     /// Its status.
@@ -40,6 +42,12 @@ impl Problem {
         self
     }
 
+    /// Adds what is wrong with what was sent, one by one.
+    pub fn with_diagnostics(mut self, diagnostics: &impl Serialize) -> Self {
+        self.diagnostics = serde_json::to_value(diagnostics).ok();
+        self
+    }
+
     /// Adds a header (`retry-after`, `www-authenticate`).
     pub fn with(mut self, name: HeaderName, value: impl Into<HeaderValue>) -> Self {
         self.headers.push((name, value.into()));
@@ -51,7 +59,9 @@ impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let id = RequestId::fresh();
         let error = json!({ "code": self.code, "message": self.message, "request_id": id.as_str() });
-        let mut response = document(self.status, &json!({ "error": error }));
+        let mut whole = serde_json::Map::from_iter([("error".to_owned(), error)]);
+        whole.extend(self.diagnostics.map(|diagnostics| ("diagnostics".to_owned(), diagnostics)));
+        let mut response = document(self.status, &whole);
         for (name, value) in self.headers {
             response.headers_mut().append(name, value);
         }

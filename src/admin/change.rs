@@ -2,6 +2,8 @@
 //!
 //! Who looked at a file first may say so (`if-match` with the file's SHA-256, RFC 9110 §13.1.1), and is told when it says something else by now.
 
+use std::sync::Arc;
+
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
@@ -98,16 +100,21 @@ pub fn problem(why: &Refused) -> Problem {
     Problem::new(status, code, why.to_string())
 }
 
-/// Runs what takes long, or blocks, on another thread: health must be answered meanwhile.
+/// Runs what takes long, or blocks, on another thread: health must be answered meanwhile. Work whose caller has hung up before
+/// its turn came is not done.
 ///
 /// # Errors
 /// The work's own; 500 if it panics.
 pub async fn aside<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, Problem> + Send + 'static,
 ) -> Result<T, Problem> {
-    match tokio::task::spawn_blocking(work).await {
-        Ok(outcome) => outcome,
-        Err(_) => {
+    let caller = Arc::new(());
+    let waits = Arc::downgrade(&caller);
+    let outcome = tokio::task::spawn_blocking(move || waits.upgrade().map(|_| work())).await;
+    drop(caller);
+    match outcome {
+        Ok(Some(outcome)) => outcome,
+        Ok(None) | Err(_) => {
             let message = "a fault in countersign itself; the log says more";
             Err(Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal_error", message))
         }
