@@ -11,8 +11,10 @@
 pub mod dashboard;
 pub mod environment;
 pub mod file;
+pub mod preview;
 pub mod routes;
 pub mod scalar;
+pub mod sign_token;
 #[cfg(test)]
 mod tests;
 pub mod undo;

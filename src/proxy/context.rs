@@ -258,6 +258,7 @@ impl Context {
                 .map(|route| &*route.environment)
                 .or(self.place.environment.as_deref())
                 .unwrap_or_default(),
+            environment_named: admitted.map_or(self.place.named, |admitted| admitted.environment_named),
             route: route.map_or("", |route| &route.prefix),
             generation: self.table.generation,
             client: admitted.and_then(|admitted| admitted.client.as_ref()).map_or("", |client| &client.name),

@@ -170,7 +170,22 @@ impl ProjectEntry {
     }
 }
 
+impl By<'_> {
+    /// Whether it is what the request itself says, and not which host it is for.
+    pub(super) fn reads_fields(&self) -> bool {
+        match self {
+            Self::Rule(rule) => rule.reads_fields(),
+            Self::Browser(_) => true,
+        }
+    }
+}
+
 impl Rule {
+    /// Whether it looks at what a request says, and not at which host it is for.
+    pub(super) fn reads_fields(&self) -> bool {
+        matches!(self.source, Source::Header(_) | Source::Cookie(_))
+    }
+
     fn names<'r>(&self, host: &str, headers: &'r HeaderMap) -> Named<'r> {
         match &self.source {
             Source::Header(name) => one_of(headers.get_all(name).iter().map(|value| value.to_str().ok())),

@@ -51,6 +51,7 @@ mod refresh;
 mod reload;
 mod retries;
 mod routing;
+mod sign_tokens;
 mod signing;
 mod streaming;
 mod switch;
