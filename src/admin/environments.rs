@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::Extension;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -21,6 +22,7 @@ use crate::table::matcher::ProjectEntry;
 
 use super::answer::{Problem, document};
 use super::audit::Note;
+use super::caller::Caller;
 use super::change::{self, Expected, aside, etag, if_match, lost_race};
 use super::form::Sent;
 use super::status::time;
@@ -81,6 +83,7 @@ struct Switched<'a> {
 /// `PUT /api/v1/projects/{project}/environment`
 pub async fn switch(
     State(shared): State<Arc<Shared>>,
+    Extension(caller): Extension<Caller>,
     Path(project): Path<String>,
     headers: HeaderMap,
     Sent(body): Sent,
@@ -94,7 +97,7 @@ pub async fn switch(
     let work = move || {
         let expects =
             |digest: &Digest| expected.as_ref().is_none_or(|seen: &Expected| seen.admit(Some(digest)).is_ok());
-        let done = shared.editor.switch_environment(&project, &to, expects);
+        let done = shared.editor.switch_environment(&project, &to, expects, &caller.who.to_string());
         Ok(done.map(|(report, digest)| {
             let switched = Switched { project: &project, environment: &to, verdict: &report };
             with_etag(document(StatusCode::OK, &switched), &digest)

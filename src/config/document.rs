@@ -202,11 +202,6 @@ impl Parts {
         })
     }
 
-    /// Where state is kept. `dir`: the first file's directory.
-    pub fn state_dir(&self, dir: &Path) -> std::path::PathBuf {
-        self.admin.as_ref().map_or_else(|| admin::default(dir, Pos::default()).state_dir, |it| it.state_dir.clone())
-    }
-
     /// What sign tokens are sealed with in the state directory; `None`: they are not.
     pub fn sealing_key(&self) -> Option<Sealer> {
         tokens::sealing_key(&self.tokens)

@@ -11,7 +11,7 @@ use crate::diagnostic::FileId;
 use crate::reload::{Report, Trigger};
 
 use super::file::{self, Seen};
-use super::{Change, Digest, Editor, Refused, scalar};
+use super::{Change, Digest, Editor, Note, Refused, scalar};
 
 /// It serves a request only where a rule lists it.
 const LOCAL: &str = "local";
@@ -80,7 +80,7 @@ impl Editor {
     }
 
     /// Makes another environment the one that serves by default, in effect when this returns, and answers the file's new digest. Blocks.
-    /// `expected`: whether the file is the one that whoever asks has seen.
+    /// `expected`: whether the file is the one that whoever asks has seen; `who` it is, for whoever takes it back.
     ///
     /// # Errors
     /// See [`Fault`].
@@ -89,7 +89,9 @@ impl Editor {
         project: &str,
         to: &str,
         expected: impl FnOnce(&Digest) -> bool,
+        who: &str,
     ) -> Result<(Report, Digest), Fault> {
+        let alone = self.alone();
         let (standing, seen) = self.stand(project)?;
         if !expected(&standing.digest) {
             return Err(Fault::Seen(standing.file));
@@ -112,7 +114,8 @@ impl Editor {
         })?;
         let digest = file::digest(&after);
         let change = Change { path: standing.file, before: Some(seen.digest), after: Some(after) };
-        Ok((self.apply(&[change])?, digest))
+        let what = format!("{project}: environment {} -> {to}", standing.environment);
+        Ok((alone.apply_as(&Note { who: who.to_owned(), what }, &[change])?, digest))
     }
 
     fn stand(&self, project: &str) -> Result<(Standing, Seen), Fault> {

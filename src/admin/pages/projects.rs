@@ -209,7 +209,7 @@ pub async fn switch(
             return confirm(&seen, &project, to, &standing);
         }
         let expected = |digest: &Digest| seen_digest.is_none_or(|seen| seen == Some(*digest));
-        match shared.editor.switch_environment(&project, to, expected) {
+        match shared.editor.switch_environment(&project, to, expected, &seen.name()) {
             Ok(_) => noted(see_other(&format!("/dashboard/projects/{project}?done=switched")), &project, to),
             Err(fault) => noted(failed(&shared, &seen, &project, fault), &project, to),
         }
