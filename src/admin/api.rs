@@ -32,7 +32,7 @@ const CONTENTS: &str = "countersign admin\n\n\
     GET    /api/v1/config                    the configuration in force, where each value came from, what was changed\n\
     GET    /api/v1/routes                    the table in force\n\
     POST   /api/v1/reload                    reads the configuration again\n\
-    POST   /api/v1/preview                   what a reload would do now, tried on the last requests\n\
+    POST   /api/v1/preview                   {\"files\"}: what an edit would do to the last requests\n\
     POST   /api/v1/explain                   {\"method\",\"url\",\"headers\",\"environment\",\"client\",\"from\"}\n\
     GET    /api/v1/projects/{project}/environment        which environment serves by default, and its file's sha256\n\
     PUT    /api/v1/projects/{project}/environment        {\"environment\"}: another one does; edits that value of the file\n\

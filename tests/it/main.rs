@@ -43,6 +43,7 @@ mod oracles;
 mod pages;
 mod phases;
 mod pool;
+mod preview;
 mod proxy_protocol;
 mod real;
 mod real_parts;
