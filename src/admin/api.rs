@@ -21,7 +21,7 @@ use super::audit::NoChange;
 use super::change::aside;
 use super::form::Sent;
 use super::status::{Routes, Status};
-use super::{Shared, configuration, entry, gate, landing, pages, preview, sign_tokens, tokens};
+use super::{Shared, configuration, edits, entry, gate, landing, pages, preview, sign_tokens, tokens};
 
 const CONTENTS: &str = "countersign admin\n\n\
     GET    /dashboard                        for people\n\
@@ -34,6 +34,11 @@ const CONTENTS: &str = "countersign admin\n\n\
     POST   /api/v1/reload                    reads the configuration again\n\
     POST   /api/v1/preview                   {\"files\"}: what an edit would do to the last requests\n\
     POST   /api/v1/explain                   {\"method\",\"url\",\"headers\",\"environment\",\"client\",\"from\"}\n\
+    GET    /api/v1/projects/{project}/environments/{environment}/routes\n\
+    \x20                                        its routes, and where they stand; POST adds one\n\
+    GET    /api/v1/projects/{project}/environments/{environment}/routes/{prefix}\n\
+    \x20                                        one of them; PUT replaces it, DELETE removes it (?dry_run=true: not really)\n\
+    GET    /api/v1/undo                      the last changes that were made here; POST takes one back\n\
     GET    /api/v1/tokens                    the stored logins\n\
     POST   /api/v1/tokens/login              {\"provider\",\"flow\"}: begins a login\n\
     GET    /api/v1/tokens/login/{id}         how a login by device code stands\n\
@@ -55,6 +60,12 @@ const CONTENTS: &str = "countersign admin\n\n\
     DELETE /api/v1/sessions/{id}             ends a session\n\
     GET    /api/v1/openapi.json              all of this for programs\n";
 
+/// The routes of an environment.
+const ROUTES: &str = "/api/v1/projects/{project}/environments/{environment}/routes";
+
+/// One of them; the prefix is percent-encoded with its slash.
+const ROUTE: &str = "/api/v1/projects/{project}/environments/{environment}/routes/{prefix}";
+
 /// All of it for programs.
 const OPENAPI: &str = include_str!("openapi.json");
 
@@ -74,6 +85,9 @@ fn calls() -> Vec<Call> {
         (&["POST"], "/api/v1/reload", post(reload)),
         (&["POST"], "/api/v1/preview", post(preview::files)),
         (&["POST"], "/api/v1/explain", post(explanation)),
+        (&["GET", "POST"], ROUTES, get(edits::list).post(edits::add)),
+        (&["GET", "PUT", "DELETE"], ROUTE, get(edits::show).put(edits::replace).delete(edits::remove)),
+        (&["GET", "POST"], "/api/v1/undo", get(edits::past).post(edits::undo)),
         (&["GET"], "/api/v1/tokens", get(tokens::list)),
         (&["POST"], "/api/v1/tokens/login", post(tokens::begin)),
         (&["GET"], "/api/v1/tokens/login/{id}", get(tokens::device)),

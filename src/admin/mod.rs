@@ -15,6 +15,7 @@ mod caller;
 mod change;
 pub mod client;
 mod configuration;
+mod edits;
 mod entry;
 mod form;
 mod gate;

@@ -25,6 +25,7 @@ mod cors;
 mod crash;
 mod credentials;
 mod dashboard;
+mod dashboard_routes;
 mod documents;
 mod explain;
 mod files;
