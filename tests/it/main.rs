@@ -55,6 +55,7 @@ mod routing;
 mod sign_tokens;
 mod signing;
 mod streaming;
+mod switch;
 mod tls;
 mod to_https;
 mod upstream_http2;

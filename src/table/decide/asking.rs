@@ -122,18 +122,18 @@ impl<T: Trace> Asking<'_, '_, T> {
         if let Some(name) = self.assumed.environment {
             return self.forced_environment(project, name);
         }
-        match project.choose(&self.canonical.host, self.request.headers, from) {
+        match self.table.choose(project, &self.canonical.host, self.request, from, self.now) {
             Some(Choice::Default(environment)) => {
                 self.chose(environment, format_args!("default of the project"));
                 Ok(environment)
             }
-            Some(Choice::Chosen(environment, rule)) => {
-                self.named = rule.reads_fields();
-                self.chose(environment, format_args!("{rule}"));
+            Some(Choice::Chosen(environment, by)) => {
+                self.named = by.reads_fields();
+                self.chose(environment, format_args!("{by}"));
                 Ok(environment)
             }
-            Some(Choice::Unavailable(rule, why)) => {
-                self.trace.verdict("environment", "refuse", format_args!("{rule}: {why}"));
+            Some(Choice::Unavailable(by, why)) => {
+                self.trace.verdict("environment", "refuse", format_args!("{by}: {why}"));
                 Err(environment_unavailable())
             }
             None => Err(environment_unavailable()),
