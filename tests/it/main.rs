@@ -17,6 +17,7 @@ mod acme;
 mod admin;
 #[path = "../architecture.rs"]
 mod architecture;
+mod browser;
 mod callers;
 mod canary;
 mod compression;

@@ -145,6 +145,18 @@ test("paths are read as the edge's router reads them", { skip: !process.env.PATH
   assert.deepEqual(differing, []);
 });
 
+test("what is there is what the types say", { skip: !process.env.TYPES }, async () => {
+  const types = readFileSync(process.env.TYPES, "utf8");
+  const declared = (name) => {
+    const body = new RegExp(`export interface ${name} \\{([^]*?)\n\\}`).exec(types)[1];
+    return [...body.matchAll(/^  (?:readonly )?(\w+)[<(:]/gm)].map(([, member]) => member).sort();
+  };
+  const countersign = await load();
+  assert.deepEqual(Object.keys(countersign).sort(), declared("Countersign"));
+  assert.deepEqual(Object.keys(countersign.local).sort(), declared("Local"));
+  assert.ok(Object.isFrozen(countersign) && Object.isFrozen(countersign.local));
+});
+
 test("fetch: api untouched, direct unsigned, local with the demonstration signature", async () => {
   const countersign = await load();
   const init = { method: "POST", headers: { a: "b" }, body: "x" };

@@ -1,8 +1,7 @@
 /**
- * Countersign in the browser: one prefix, three ways to its upstream. Local goes before Direct, Direct before API:
- * Local: this browser alone, straight to a developer's server, `fetch` and `upload` with the demonstration signature;
- * Direct: straight to the target that routes.json names, never signed; API: to the edge, which signs.
- * The types are in client.d.ts.
+ * Countersign in the browser: one prefix, three ways to its upstream, Local before Direct before API.
+ * Local: this browser alone, to a developer's server; `fetch` and `upload` with the demonstration signature.
+ * Direct: to the target that routes.json names, never signed. API: to the edge, which signs. Types: client.d.ts.
  */
 // @ts-self-types="./client.d.ts"
 
@@ -113,10 +112,7 @@ const refresh = () => (loading ??= (async () => {
 })().finally(() => (loading = undefined)));
 
 /** What is known, read again if an error has made it doubtful. */
-const known = async () => {
-  if (told && !doubtful) return told;
-  return refresh().catch((error) => told ?? Promise.reject(error));
-};
+const known = async () => (told && !doubtful ? told : refresh().catch((error) => told ?? Promise.reject(error)));
 
 /** After a failure: the routes may be others by now. */
 const doubt = (error) => {
@@ -164,13 +160,13 @@ const fieldsFor = ({ mode }, given) => {
   return fields;
 };
 
+const KEPT = "method headers credentials cache redirect referrer referrerPolicy integrity keepalive signal mode".split(" ");
+
 /** A Request as fetch's second argument, for another address. */
 const initOf = async (request, init) => {
-  const { method, headers, credentials, cache, redirect, referrer, referrerPolicy, integrity, keepalive, signal, mode } = request;
-  const reads = init?.body !== undefined || /^(?:GET|HEAD)$/.test(method);
-  const body = reads ? undefined : await request.arrayBuffer();
-  const all = { method, headers, credentials, cache, redirect, referrer, referrerPolicy, integrity, keepalive, signal, mode };
-  return { ...all, ...(body?.byteLength && { body }), ...init };
+  const bodiless = init?.body !== undefined || /^(?:GET|HEAD)$/.test(request.method);
+  const body = bodiless ? undefined : await request.arrayBuffer();
+  return { ...Object.fromEntries(KEPT.map((key) => [key, request[key]])), ...(body?.byteLength && { body }), ...init };
 };
 
 const responseOf = (xhr) => {
