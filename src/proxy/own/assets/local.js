@@ -82,6 +82,17 @@ const mine = (route) => {
   return item;
 };
 
+let told;
+
+/** Whether the calls of this prefix go to a developer's server for now. */
+const isMine = (prefix) => local.enabled && local.routes().some((route) => route.prefix === prefix);
+
+const theirs = ({ prefix, mode, target }) => {
+  const how = mode === "direct" ? texts.modeDirect : texts.modeApi;
+  const note = isMine(prefix) ? `${how} (${texts.overridden})` : how;
+  return row({ prefix, target, note }, [button(texts.debugHere, fill(texts.debugOf, prefix), () => edit({ prefix }))]);
+};
+
 const show = () => {
   const [routes, on] = [local.routes(), local.enabled];
   document.documentElement.classList.toggle("on", on);
@@ -92,20 +103,17 @@ const show = () => {
   by("switch").textContent = on ? texts.switchOff : texts.switchOn;
   by("none").hidden = routes.length > 0;
   by("rows").replaceChildren(...routes.map(mine));
+  by("all").replaceChildren(...(told?.routes ?? []).map(theirs));
 };
 
 const showAll = async () => {
-  const told = await countersign.refresh();
+  told = await countersign.refresh();
   by("project").textContent = told.project;
   by("environment").textContent = told.environment;
   by("place").hidden = false;
   const names = [...new Set(told.routes.map(({ prefix }) => prefix))];
   by("known").replaceChildren(...names.map((prefix) => Object.assign(document.createElement("option"), { value: prefix })));
-  const one = ({ prefix, mode, target }) => row(
-    { prefix, target, note: mode === "direct" ? texts.modeDirect : texts.modeApi },
-    [button(texts.debugHere, fill(texts.debugOf, prefix), () => edit({ prefix }))],
-  );
-  by("all").replaceChildren(...told.routes.map(one));
+  show();
   const family = told.header_prefix ?? "x-kms-";
   const fields = ["user", "username", "stamp", "appid", "project", "sign"].map((name) => family + name);
   by("cors").textContent = `access-control-allow-origin: ${location.origin}
@@ -141,7 +149,7 @@ by("form").addEventListener("submit", (event) => {
 });
 
 // Another tab has changed something.
-window.addEventListener("storage", show);
+window.addEventListener("storage", ({ key }) => key === "countersign.probe" || show());
 
 try {
   localStorage.setItem("countersign.probe", "");
@@ -150,5 +158,6 @@ try {
 } catch {
   trouble(texts.noStorage);
   by("form").hidden = true;
+  by("switch").disabled = true;
 }
 await showAll().catch((error) => trouble(fill(texts.routesFailed, error.message)));

@@ -68,7 +68,7 @@ words! {
     mode_direct: "Direct: the browser goes there itself, never signed", "Direct：浏览器直接访问，从不签名";
     debug_here: "Use", "使用";
     debug_of: "Use {} locally", "在本地调试 {}";
-    overridden: "local in this browser", "本浏览器走本地";
+    overridden: "but local in this browser", "但本浏览器走本地";
     routes_failed: "The routes could not be read: {}", "无法读取路由：{}";
     server_needs: "What your server has to answer", "您的服务器必须返回什么";
     server_why: "The browser calls it from another origin, so it has to allow that (CORS), also for the request OPTIONS that comes first:",
