@@ -14,7 +14,7 @@ use crate::table::route::Auth;
 use crate::table::upstream::Standing;
 use crate::table::{Action, Direct, Endpoint, Route, Table, Upstream};
 
-use super::Shared;
+use super::{Shared, sign_tokens};
 
 /// `GET /api/v1/status`.
 #[derive(Debug, Serialize)]
@@ -209,6 +209,8 @@ struct RouteStatus<'t> {
     auth: &'static str,
     methods: Option<Vec<&'t str>>,
     signed: bool,
+    /// When its sign tokens were set, with a fingerprint of each: the one that signs, the next, the previous.
+    sign_tokens: Vec<sign_tokens::One>,
     payload: Vec<&'t str>,
     file: &'t str,
     line: u32,
@@ -217,7 +219,7 @@ struct RouteStatus<'t> {
 impl<'t> Routes<'t> {
     /// Of a table, in file order; direct prefixes come last.
     pub fn of(table: &'t Table) -> Self {
-        let routes = table.routes.iter().map(|route| RouteStatus::of(route));
+        let routes = table.routes.iter().map(|route| RouteStatus::of(table, route));
         let direct = table.direct.iter().map(|direct| RouteStatus::of_direct(direct));
         Self { generation: table.generation, routes: routes.chain(direct).collect() }
     }
@@ -237,13 +239,14 @@ impl<'t> RouteStatus<'t> {
             auth: "none",
             methods: None,
             signed: false,
+            sign_tokens: Vec::new(),
             payload: Vec::new(),
             file: &direct.file,
             line: direct.line,
         }
     }
 
-    fn of(route: &'t Route) -> Self {
+    fn of(table: &Table, route: &'t Route) -> Self {
         let (action, upstream, status) = match &route.action {
             Action::Forward(forward) => ("proxy", Some(&*forward.upstream.name), None),
             Action::Files(_) => ("files", None, None),
@@ -261,6 +264,7 @@ impl<'t> RouteStatus<'t> {
             auth: auth(route.auth),
             methods: route.methods.as_ref().map(|methods| methods.iter().map(http::Method::as_str).collect()),
             signed: route.sign.as_ref().is_some_and(|sign| sign.scheme.is_some()),
+            sign_tokens: sign_tokens::ones(table, route, clock::unix_millis()),
             payload: route.payload.iter().map(|(name, _)| name.as_str()).collect(),
             file: &route.file,
             line: route.line,

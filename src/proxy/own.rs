@@ -1,6 +1,7 @@
 //! What the edge answers by itself below `/.countersign/`: one place that knows which page is whose.
 
 mod browser;
+mod environment;
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -42,7 +43,7 @@ pub async fn answer(
         Page::Client | Page::ClientTypes | Page::Routes | Page::Local | Page::LocalScript | Page::LocalStyle => {
             browser::answer(table, request, canonical, asked)
         }
-        Page::Environment => Err(internal()),
+        Page::Environment => environment::answer(table, request, canonical, asked),
         Page::OidcLogin | Page::OidcCallback | Page::OidcLogout => Err(internal()),
     }
 }

@@ -94,6 +94,8 @@ pub struct Admitted {
     pub consumed: Consumed,
     /// The source of `identity.sources` that answered; empty: none did.
     pub source: &'static str,
+    /// Whether the request said itself, by a field or a cookie, which environment serves it.
+    pub environment_named: bool,
     _sealed: (),
 }
 
@@ -158,6 +160,8 @@ pub struct Place {
     pub project: Option<Arc<str>>,
     /// The environment that serves it.
     pub environment: Option<Arc<str>>,
+    /// Whether the request said so itself, by a field or a cookie.
+    pub named: bool,
     /// The route.
     pub route: Option<Arc<Route>>,
     /// The project's own error pages.
@@ -201,6 +205,8 @@ pub(super) struct Assumed<'q> {
     pub(super) environment: Option<&'q str>,
     /// The client that the caller is taken to be.
     pub(super) client: Option<ClientIndex>,
+    /// The person that the caller is taken to be, and the source that knows.
+    pub(super) person: Option<(&'q str, &'q Identity)>,
     /// How the verification of the password went that the request carries.
     pub(super) outcome: Option<Outcome>,
 }
@@ -248,8 +254,16 @@ impl Table {
             }
         };
         trace.verdict("request", "pass", format_args!("one meaning: host {}, path {}", canonical.host, canonical.path));
-        let mut asking =
-            Asking { table: self, request, canonical: &canonical, now, assumed, trace, place: Place::default() };
+        let mut asking = Asking {
+            table: self,
+            request,
+            canonical: &canonical,
+            now,
+            assumed,
+            trace,
+            named: false,
+            place: Place::default(),
+        };
         let decision = asking.decide();
         (decision, Some(canonical))
     }

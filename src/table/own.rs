@@ -59,7 +59,7 @@ impl ProjectEntry {
             Page::Client | Page::ClientTypes | Page::Routes | Page::Local | Page::LocalScript | Page::LocalStyle => {
                 self.browser.is_some()
             }
-            Page::Environment => false,
+            Page::Environment => true,
             Page::OidcLogin | Page::OidcCallback | Page::OidcLogout => false,
         }
     }

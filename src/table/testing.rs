@@ -175,7 +175,12 @@ pub(super) fn direct(prefix: &str, target: &str) -> Route {
 }
 
 pub(super) fn sign(scheme: SignScheme) -> Option<Sign> {
-    Some(Sign { scheme, token: Some(Spanned::new(Secret::new(SIGN_TOKEN), at(4))), at: at(4) })
+    Some(Sign {
+        scheme,
+        token: Some(Spanned::new(Secret::new(SIGN_TOKEN), at(4))),
+        tokens: Default::default(),
+        at: at(4),
+    })
 }
 
 pub(super) fn field(name: &'static str, value: &'static str) -> (Spanned<HeaderName>, HeaderValue) {

@@ -1,5 +1,6 @@
 //! Front ends: the client, its pages, and the three modes behind one prefix, in node and in headless Chromium.
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -347,6 +348,8 @@ struct Scene {
     direct: Origin,
     local: Origin,
     edge: Edge,
+    /// Where nothing listens.
+    nobody: SocketAddr,
     _page: Origin,
 }
 
@@ -372,21 +375,22 @@ const BOTH: &str = "          - { prefix: /a0, mode: direct, upstream: \"http://
 impl Scene {
     fn start() -> Self {
         // The upstreams have to know the edge's port, which is known when it is started.
-        let address = free_address();
+        let (address, nobody) = (free_address(), free_address());
         let site = format!("http://demo.test:{}", address.port());
         let (api, direct, local) =
             (upstream("api", None), upstream("direct", Some(&site)), upstream("local", Some(&site)));
         let policy = format!(
-            "default-src 'none'; script-src 'self' http://{0} http://{1}; connect-src 'self' http://{0} http://{1} http://127.0.0.1:9",
+            "default-src 'none'; script-src 'self' http://{0} http://{1} http://{2}; connect-src 'self' http://{0} http://{1} http://{2}",
             direct.authority(),
-            local.authority()
+            local.authority(),
+            nobody
         );
         let page = page_with(&policy);
         let config = Config::new(THREE).value("page", &page.authority()).value("api", &api.authority());
         let config = config.value("direct", &direct.authority());
         let edge = config.launch_at(address, free_address());
         edge.wait_ready();
-        Self { api, direct, local, edge, _page: page }
+        Self { api, direct, local, edge, nobody, _page: page }
     }
 
     fn site(&self) -> String {
@@ -552,22 +556,22 @@ fn failures_are_those_of_fetch() {
     let scene = Scene::start();
     let browser = Browser::start();
     scene.visit(&browser);
-    browser.script("countersign.local.set('/down', 'http://127.0.0.1:9'); countersign.local.enable();");
+    let nobody = format!("http://{}", scene.nobody);
+    browser.script(&format!("countersign.local.set('/down', '{nobody}'); countersign.local.enable();"));
     let fault = "return countersign.FUNCTION.then(() => 'it did not fail', (error) => [error.name, error instanceof TypeError])";
     for function in ["fetch('/down/x')", "upload('/down/x', 'body')", "jsonp('/down/x')", "script('/down/x')"] {
         assert_eq!(browser.script(&fault.replace("FUNCTION", function)), json!(["TypeError", true]), "{function}");
     }
-    let own = "return Promise.all(['/down/x', 'http://127.0.0.1:9/x'].map((it, i) => (i ? fetch(it) : countersign.fetch(it))\
+    let own = "return Promise.all(['/down/x', 'NOBODY/x'].map((it, i) => (i ? fetch(it) : countersign.fetch(it))\
                .catch((error) => error.message)))";
-    let messages = browser.script(own);
+    let messages = browser.script(&own.replace("NOBODY", &nobody));
     assert_eq!(messages[0], messages[1], "fetch's own error");
     for function in ["fetch('/b0/x', { signal })", "upload('/b0/x', 'body', { signal })", "jsonp('/b0/x', { signal })"]
     {
         let call = format!("const signal = AbortSignal.abort(); {}", fault.replace("FUNCTION", function));
         assert_eq!(browser.script(&call)[0], "AbortError", "{function}");
     }
-    let timed =
-        "return countersign.jsonp('/a0/list', { callback: 'nobody', timeout: 20000 }).catch((error) => error.message)";
+    let timed = "return countersign.jsonp('/a0/lib.js', { callback: 'nobody', timeout: 20000 }).catch((error) => error.message)";
     assert!(
         browser.script(timed).as_str().is_some_and(|it| it.contains("did not call")),
         "an answer that calls nobody"
@@ -682,14 +686,15 @@ fn a_developer_switches_local_debugging_in_one_browser() {
     browser.press("Test /a0").sees("It answers (200), and this page may read the answer.");
     add(&browser, "/a0", &format!("http://{}", closed.authority()));
     browser.press("Test /a0").sees("its CORS set-up does not let this page read the answer");
-    add(&browser, "/a0", "http://127.0.0.1:9");
+    let nobody = format!("http://{}", scene.nobody);
+    add(&browser, "/a0", &nobody);
     browser.press("Test /a0").sees("No answer");
 
     // A known prefix is at hand; what is there can be edited and removed.
     browser.press("Use /app locally");
     assert_eq!(browser.value(&browser.field("Prefix")), "/app");
     browser.press("Edit /a0");
-    assert_eq!(browser.value(&browser.field("Your server")), "http://127.0.0.1:9");
+    assert_eq!(browser.value(&browser.field("Your server")), nobody);
     browser.press("Remove /a0").sees("Removed: /a0");
     browser.sees("It is on, but there is no prefix yet");
     browser.press("Switch off").sees("Local debugging is off");

@@ -19,6 +19,7 @@ use serde::Serialize;
 use super::super::gateway::internal;
 use super::super::respond::Answer;
 use super::{Reply, only_read, refusal};
+use crate::clock;
 use crate::policy::conditional::{Conditions, Outcome, Validators};
 use crate::policy::language::prefers_chinese;
 use crate::policy::request_gate::{Canonical, RequestView};
@@ -138,7 +139,7 @@ struct Listed<'t> {
 
 fn routes(table: &Table, request: &RequestView<'_>, canonical: &Canonical<'_>, asked: &OwnRequest) -> Result<Reply> {
     let project = table.matcher.projects().get(asked.project).ok_or_else(internal)?;
-    let chosen = project.choose(&canonical.host, request.headers, asked.client_ip);
+    let chosen = table.choose(project, &canonical.host, request, asked.client_ip, clock::unix_millis());
     let Some(Choice::Default(environment) | Choice::Chosen(environment, _)) = chosen else {
         let message = "the request names an environment that it may not have";
         return Ok(Reply::Refuse(refusal(404, "environment_unavailable", message)));
