@@ -21,7 +21,7 @@ use super::audit::NoChange;
 use super::change::aside;
 use super::form::Sent;
 use super::status::{Routes, Status};
-use super::{Shared, configuration, edits, entry, gate, landing, pages, preview, sign_tokens, tokens};
+use super::{Shared, configuration, edits, entry, environments, gate, landing, pages, preview, sign_tokens, tokens};
 
 const CONTENTS: &str = "countersign admin\n\n\
     GET    /dashboard                        for people\n\
@@ -34,6 +34,9 @@ const CONTENTS: &str = "countersign admin\n\n\
     POST   /api/v1/reload                    reads the configuration again\n\
     POST   /api/v1/preview                   {\"files\"}: what an edit would do to the last requests\n\
     POST   /api/v1/explain                   {\"method\",\"url\",\"headers\",\"environment\",\"client\",\"from\"}\n\
+    GET    /api/v1/projects/{project}/environment        which environment serves by default, and its file's sha256\n\
+    PUT    /api/v1/projects/{project}/environment        {\"environment\"}: another one does; edits that value of the file\n\
+    POST   /api/v1/projects/{project}/environment/grant  {\"environment\",\"for\",\"host\"}: a link that puts one browser on it\n\
     GET    /api/v1/projects/{project}/environments/{environment}/routes\n\
     \x20                                        its routes, and where they stand; POST adds one\n\
     GET    /api/v1/projects/{project}/environments/{environment}/routes/{prefix}\n\
@@ -85,6 +88,8 @@ fn calls() -> Vec<Call> {
         (&["POST"], "/api/v1/reload", post(reload)),
         (&["POST"], "/api/v1/preview", post(preview::files)),
         (&["POST"], "/api/v1/explain", post(explanation)),
+        (&["GET", "PUT"], "/api/v1/projects/{project}/environment", get(environments::show).put(environments::switch)),
+        (&["POST"], "/api/v1/projects/{project}/environment/grant", post(environments::grant)),
         (&["GET", "POST"], ROUTES, get(edits::list).post(edits::add)),
         (&["GET", "PUT", "DELETE"], ROUTE, get(edits::show).put(edits::replace).delete(edits::remove)),
         (&["GET", "POST"], "/api/v1/undo", get(edits::past).post(edits::undo)),

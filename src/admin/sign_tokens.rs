@@ -251,7 +251,8 @@ fn name((project, environment, prefix): &Address) -> RouteName<'_> {
     RouteName { project, environment, prefix }
 }
 
-fn failed(fault: Fault) -> Problem {
+/// Why nothing was changed, as an answer.
+pub fn failed(fault: Fault) -> Problem {
     let message = fault.to_string();
     match fault {
         Fault::UnknownRoute => Problem::new(StatusCode::NOT_FOUND, "unknown_route", message),

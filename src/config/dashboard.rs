@@ -19,7 +19,7 @@ use super::decoder::Decoder;
 use super::document::Parts;
 use super::fields::Shape;
 use super::header;
-use super::model::{Environment, Project, Route};
+use super::model::{Action, Environment, Project, Route};
 use super::secrets::reason;
 use super::section::environments::{self, ENVIRONMENT};
 use super::tree::{Entry, Node};
@@ -71,9 +71,10 @@ fn environment(decoder: &mut Decoder<'_, '_>, entry: &Entry<'_>, family: &str, p
     let routes = fields.get("routes").map(|node| environments::routes(decoder, node, family)).unwrap_or_default();
     let place = format!("/api/v1/projects/{}/environments/{}/routes/", *project.name, *name);
     let Some(known) = known(decoder, name, project) else { return };
-    let taken: HashMap<&str, Pos> = known.routes.iter().map(|route| (&**route.prefix, route.prefix.at)).collect();
+    let key = |route: &'_ Route| (route.prefix.value.clone(), matches!(route.action, Action::Direct(_)));
+    let taken: HashMap<(String, bool), Pos> = known.routes.iter().map(|route| (key(route), route.prefix.at)).collect();
     for route in &routes {
-        if let Some(first) = taken.get(&**route.prefix) {
+        if let Some(first) = taken.get(&key(route)) {
             decoder.note(twice(route, *first, file, &place));
         }
     }

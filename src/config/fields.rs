@@ -28,10 +28,6 @@ pub struct Later {
 pub enum Off {
     /// Nothing but nothing, `""`, `{}` and `[]`.
     Empty,
-    /// `false`.
-    False,
-    /// The first words do; the others exist as names; any further one is a mistake.
-    Words(&'static [&'static str], &'static [&'static str]),
 }
 
 /// The entries of one mapping, all of them with a known key.
@@ -124,29 +120,9 @@ impl Decoder<'_, '_> {
     fn check_later(&mut self, entry: &Entry<'_>, later: &Later) {
         let asks = match later.off {
             Off::Empty => !self.is_empty(&entry.value),
-            Off::False => return self.check_switch(entry),
-            Off::Words(off, names) => return self.check_word(entry, off, names),
         };
         if asks {
             self.not_available(entry.at, &shown(&entry.key));
-        }
-    }
-
-    fn check_switch(&mut self, entry: &Entry<'_>) {
-        if self.parsed(&entry.value, super::value::boolean) == Some(true) {
-            self.not_available(entry.at, &format!("`{}: true`", entry.key));
-        }
-    }
-
-    fn check_word(&mut self, entry: &Entry<'_>, off: &[&str], names: &[&str]) {
-        let all: Vec<(&str, bool)> =
-            off.iter().map(|name| (*name, true)).chain(names.iter().map(|name| (*name, false))).collect();
-        if entry.value.scalar().is_none() {
-            return self.not_available(entry.at, &shown(&entry.key));
-        }
-        if self.parsed(&entry.value, |text| super::value::word(text, &all)) == Some(false) {
-            let value = entry.value.scalar().unwrap_or_default();
-            self.not_available(entry.value.target().at, &shown(&format!("{}: {value}", entry.key)));
         }
     }
 

@@ -23,6 +23,7 @@ mod mask;
 pub mod model;
 mod overlay;
 mod parse;
+pub mod place;
 pub mod render;
 mod secrets;
 mod section;

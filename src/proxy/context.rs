@@ -28,6 +28,7 @@ use crate::policy::forward;
 use crate::policy::limit::Permit;
 use crate::policy::page::Pages;
 use crate::policy::trace::{self, TraceId};
+use crate::table::own;
 use crate::table::route::Forward;
 use crate::table::{Admitted, Place, Route, Table};
 
@@ -343,7 +344,8 @@ impl<'a> Facts<'a> {
             method: request.method.as_str(),
             host: text(&request.headers, &header::HOST).unwrap_or_default(),
             path,
-            query,
+            // What comes to the pages of our own is made of codes and grants.
+            query: query.filter(|_| !path.starts_with(own::PREFIX)),
             protocol: protocol(request.version),
             referer: text(&request.headers, &header::REFERER),
             user_agent: text(&request.headers, &header::USER_AGENT),

@@ -18,6 +18,7 @@ mod admin;
 #[path = "../architecture.rs"]
 mod architecture;
 mod audit;
+mod browser;
 mod callers;
 mod canary;
 mod compression;
@@ -55,6 +56,7 @@ mod routing;
 mod sign_tokens;
 mod signing;
 mod streaming;
+mod switch;
 mod tls;
 mod to_https;
 mod upstream_http2;

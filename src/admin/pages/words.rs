@@ -5,6 +5,8 @@
 
 use axum::http::{HeaderMap, header};
 
+use crate::policy::language::prefers_chinese;
+
 macro_rules! words {
     ($($name:ident: $english:literal, $chinese:literal;)*) => {
         /// One language.
@@ -302,6 +304,118 @@ words! {
     candidates_omitted: "Routes that have nothing to do with the path, not shown:", "与路径无关、未显示的路由数：";
     ask_again: "Ask again", "再次查询";
 
+    // Environments
+    environments: "Environments", "环境";
+    environments_help: "The green one serves whoever names no other. Choose another to have it serve from now on: the file of the project is edited in that one place.", "绿色的环境为未指定环境的请求提供服务。点击其他环境即可立即切换：只会修改项目配置文件中的这一处。";
+    more_projects: "Projects that are not shown:", "未显示的项目数：";
+    switch_to: "Make this the environment that serves by default", "设为默认生效的环境";
+    switch_title: "Switch the environment", "切换环境";
+    switch_means: "From now on every request to {} that names no environment is served by {} instead of {}. Requests under way are finished as they began. Nothing but this one value of the file is changed.", "从现在起，发往 {} 且未指定环境的请求将由 {} 提供服务，不再使用 {}。进行中的请求不受影响。配置文件中只修改这一个值。";
+    switch_do: "Switch", "切换";
+    cancel: "Cancel", "取消";
+    switched: "The environment has been switched.", "环境已切换。";
+    switched_next: "It is in effect.", "已立即生效。";
+    not_switched: "The environment was not switched.", "环境没有切换。";
+    switch_lost_next: "Somebody has edited the file meanwhile. Look at it, then try again.", "配置文件刚刚被他人修改，请查看后重试。";
+    switch_by_hand_next: "Edit that line of the file by hand; it is live as soon as it is saved.", "请手动修改该行，保存后立即生效。";
+    change_refused_next: "Nothing was changed.", "没有做任何修改。";
+    unknown_project: "There is no such project", "项目不存在";
+    unknown_project_next: "It may have been renamed. Look at the routes in force.", "项目可能已改名，请查看生效的路由。";
+    put_browser: "Put a browser on …", "切换浏览器的环境…";
+    put_browser_help: "Makes a link. The browser that opens it is on that environment until the time is over or it leaves; nobody else notices.", "生成一个链接。打开该链接的浏览器在有效期内使用所选环境，也可提前离开；其他人不受影响。";
+    for_long: "For", "时长";
+    on_host: "On the host", "主机";
+    make_link: "Make the link", "生成链接";
+    link_ready: "The link is ready", "链接已生成";
+    link_open: "Open it in the browser that is meant. It holds no password, but whoever opens it is put on the environment.", "请在目标浏览器中打开。链接中不含密码，但任何打开它的浏览器都会切换环境。";
+    open_here: "Open it in this browser", "在本浏览器中打开";
+    stays_until: "On it until", "环境有效期至";
+    link_until: "The link opens until", "链接有效期至";
+    not_minted: "No link was made.", "没有生成链接。";
+
+    // Routes that are made here
+    add_route: "Add a route", "添加路由";
+    edit_route: "Edit", "编辑";
+    saved: "The change is saved and in effect.", "修改已保存并生效。";
+    saved_undo: "Last changes, undo", "最近的修改与撤销";
+    prefix_help: "whole path segments, such as /a1", "完整路径段，例如 /a1";
+    upstream_help: "a URL, or the name of a group of the configuration", "URL，或配置中上游组的名称";
+    payload: "Payload", "附加头部";
+    payload_help: "one header a line, name: value; *** keeps what is stored", "每行一个头部，格式为 名称: 值；*** 表示保留已存的值";
+    payload_line: "Line {} of the payload has no colon.", "附加头部第 {} 行缺少冒号。";
+    other_keys: "These keys have no field here and stay as they are:", "以下键在此处没有对应字段，将保持不变：";
+    operators_own: "This route stands in a file of the configuration that is edited by hand, not here:", "该路由位于手动维护的配置文件中，不能在此编辑：";
+    preview: "What this would change", "此修改的影响";
+    preview_do: "Preview", "预览";
+    change_it: "Change it", "返回修改";
+    save: "Save", "保存";
+    requests_tried: "Requests tried", "回放请求数";
+    requests_differ: "Would go otherwise", "结果不同";
+    nothing_differs: "None of the last requests would go otherwise.", "最近的请求均不受影响。";
+    routes_differ: "Routes that differ", "有变化的路由";
+    recent_requests: "Of the last requests", "最近请求数";
+    request: "Request", "请求";
+    times: "Times", "次数";
+    as_now: "Now", "现在";
+    then: "Then", "之后";
+    route_added: "added", "新增";
+    route_removed: "removed", "移除";
+    route_changed: "changed", "修改";
+    loses_authentication: "served without authentication", "不再需要认证";
+    becomes_404: "no route any more (404)", "不再有路由（404）";
+    becomes_405: "method not served any more (405)", "方法不再允许（405）";
+    becomes_403: "forbidden (403)", "被禁止（403）";
+    becomes_401: "authentication needed (401)", "需要认证（401）";
+    becomes_refused: "refused", "被拒绝";
+    becomes_served: "served, was refused", "由拒绝变为提供服务";
+    other_refusal: "refused otherwise", "以其他方式拒绝";
+    other_environment: "served by another environment", "由其他环境提供服务";
+    goes_elsewhere: "goes elsewhere", "发往其他上游";
+    gains_authentication: "authentication needed from now on", "今后需要认证";
+    other_identity: "another identity", "身份不同";
+    other_signature: "signed otherwise", "签名方式不同";
+    other_sign_token: "signed with another token", "签名令牌不同";
+    other_credential: "another credential", "凭据不同";
+    other_headers: "other headers", "头部不同";
+    other_settings: "other settings", "其他设置不同";
+    route_not_held: "This route would not hold.", "该路由无法生效。";
+    route_not_saved: "The change was not saved.", "修改没有保存。";
+    route_not_saved_next: "Nothing was changed. Look at the route again.", "没有做任何修改，请重新查看该路由。";
+    nothing_waits: "This preview is over", "预览已失效";
+    nothing_waits_next: "It was saved already, or is older than fifteen minutes. Look at the route again.", "它已保存，或已超过十五分钟。请重新查看该路由。";
+    no_such_route: "This route cannot be shown", "无法显示该路由";
+    sign_token: "Sign token", "签名令牌";
+    sign_token_help: "It can be replaced and is never shown again. While it is changed, the next one can be staged here first, given to the upstream, and then activated.", "令牌只能替换，不会再次显示。轮换时可先暂存新令牌，交给上游后再启用。";
+    sign_token_new: "A new token, at least 31 characters", "新令牌，至少 31 个字符";
+    sign_token_by_hand: "The token stands in the configuration itself, and is changed there.", "令牌写在配置中，请在配置中修改。";
+    no_sign_token: "There is no token: the signature is over what everybody knows.", "没有令牌：签名仅基于公开信息。";
+    token_state: "State", "状态";
+    token_current: "signs", "使用中";
+    token_next: "staged", "已暂存";
+    token_previous: "previous", "上一个";
+    age: "Age", "已使用";
+    token_set: "Set", "设置";
+    token_stage: "Stage", "暂存";
+    token_generate: "Generate", "生成";
+    token_stage_generated: "Generate and stage", "生成并暂存";
+    token_activate: "Activate the staged one", "启用暂存的令牌";
+    token_drop_next: "Forget the staged one", "删除暂存的令牌";
+    token_rollback: "Back to the previous one", "恢复上一个令牌";
+    token_drop_previous: "Forget the previous one", "删除上一个令牌";
+    token_remove: "Remove all", "全部移除";
+    token_changed: "The sign token has been changed.", "签名令牌已更改。";
+    token_not_changed: "The sign token was not changed.", "签名令牌没有更改。";
+    token_generated: "A sign token has been generated.", "已生成签名令牌。";
+    token_generated_next: "Copy it now: it is shown this once.", "请立即复制：仅显示这一次。";
+    token_once: "The new token", "新令牌";
+    last_changes: "Last changes", "最近的修改";
+    no_changes: "Nothing has been changed here so far.", "尚无修改。";
+    who: "Who", "操作者";
+    undo: "Undo", "撤销";
+    undone: "The change has been undone.", "修改已撤销。";
+    not_undone: "The change was not undone.", "修改没有撤销。";
+    changed_since: "changed since", "此后又有修改";
+
     // Configuration
     reload: "Reload", "重载";
     no_file: "There is no file: this is a quick start from the command line.", "没有配置文件：由命令行快速启动。";
@@ -379,23 +493,6 @@ fn cookie(headers: &HeaderMap) -> Option<&str> {
     let values = headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok());
     let mut pairs = values.flat_map(|value| value.split(';')).filter_map(|pair| pair.trim().split_once('='));
     pairs.find(|(name, _)| *name == "cs_lang").map(|(_, value)| value)
-}
-
-/// Whether Chinese comes before English among what the browser would rather read (RFC 9110 §12.5.4).
-fn prefers_chinese(headers: &HeaderMap) -> bool {
-    let values = headers.get_all(header::ACCEPT_LANGUAGE).iter().filter_map(|value| value.to_str().ok());
-    let (mut english, mut chinese) = (0.0, 0.0);
-    for range in values.flat_map(|value| value.split(',')) {
-        let (tag, weight) = range.split_once(';').unwrap_or((range, ""));
-        let weight: f32 = weight.trim().strip_prefix("q=").map_or(Some(1.0), |it| it.parse().ok()).unwrap_or(0.0);
-        let language = tag.trim().split('-').next().unwrap_or_default();
-        if language.eq_ignore_ascii_case("zh") {
-            chinese = weight.max(chinese);
-        } else if language.eq_ignore_ascii_case("en") {
-            english = weight.max(english);
-        }
-    }
-    chinese > english
 }
 
 /// Puts the values where the `{}` are.

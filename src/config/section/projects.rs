@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use crate::config::address;
 use crate::config::decoder::Decoder;
-use crate::config::fields::{Fields, Later, Off, Shape};
+use crate::config::fields::{Fields, Shape};
 use crate::config::header;
 use crate::config::model::{
     ChooseEnvironment, EnvironmentSource, HostPattern, Project, SignDefaults, UpstreamPolicy, UsernameEncoding,
@@ -25,8 +25,10 @@ const PROJECT: Shape = Shape {
         "sign_defaults",
         "pages",
         "environments",
+        "allow_direct",
+        "browser_client",
     ],
-    later: &[Later { key: "allow_direct", off: Off::False }, Later { key: "browser_client", off: Off::False }],
+    later: &[],
 };
 
 const RULE: Shape = Shape {
@@ -55,6 +57,8 @@ pub fn decode(decoder: &mut Decoder<'_, '_>, entry: &Entry<'_>) -> Option<Projec
     let rules = fields.get("choose_environment").and_then(|node| decoder.list(node, rule));
     let sign_defaults = sign_defaults(decoder, fields.get("sign_defaults"), entry.at);
     let family = header::family(&sign_defaults.header_prefix);
+    let allow_direct = fields.get("allow_direct").and_then(|node| decoder.parsed(node, value::boolean));
+    let browser_client = fields.get("browser_client").and_then(|node| decoder.parsed(node, value::boolean));
     let pages = fields.get("pages").map(|node| pages::decode(decoder, node)).unwrap_or_default();
     let environments =
         fields.get("environments").map(|node| environments::decode(decoder, node, &family)).unwrap_or_default();
@@ -66,6 +70,8 @@ pub fn decode(decoder: &mut Decoder<'_, '_>, entry: &Entry<'_>) -> Option<Projec
         environment: environment.unwrap_or_else(|| Spanned::new("production".into(), entry.at)),
         choose_environment: rules.unwrap_or_default(),
         sign_defaults,
+        allow_direct: allow_direct.unwrap_or(false),
+        browser_client: browser_client.unwrap_or(false),
         pages,
         environments,
     })
