@@ -98,6 +98,7 @@ pub(crate) fn project(name: &str, hosts: &[&str], routes: Vec<Route>) -> Project
         choose_environment: Vec::new(),
         sign_defaults: SignDefaults { header_prefix: text("x-kms-"), username_encoding: UsernameEncoding::Percent },
         pages: Pages::default(),
+        identity: None,
         environments: vec![environment("production", routes)],
     }
 }

@@ -9,7 +9,7 @@ use crate::config::header;
 use crate::config::model::{
     ChooseEnvironment, EnvironmentSource, HostPattern, Project, SignDefaults, UpstreamPolicy, UsernameEncoding,
 };
-use crate::config::section::{environments, pages};
+use crate::config::section::{environments, identity, pages};
 use crate::config::tree::{Entry, Node};
 use crate::config::value::{self, Problem, shown, word};
 use crate::diagnostic::{Diagnostic, Pos, Spanned};
@@ -24,6 +24,7 @@ const PROJECT: Shape = Shape {
         "choose_environment",
         "sign_defaults",
         "pages",
+        "identity",
         "environments",
     ],
     later: &[Later { key: "allow_direct", off: Off::False }, Later { key: "browser_client", off: Off::False }],
@@ -56,6 +57,7 @@ pub fn decode(decoder: &mut Decoder<'_, '_>, entry: &Entry<'_>) -> Option<Projec
     let sign_defaults = sign_defaults(decoder, fields.get("sign_defaults"), entry.at);
     let family = header::family(&sign_defaults.header_prefix);
     let pages = fields.get("pages").map(|node| pages::decode(decoder, node)).unwrap_or_default();
+    let identity = fields.get("identity").map(|node| identity::decode(decoder, node));
     let environments =
         fields.get("environments").map(|node| environments::decode(decoder, node, &family)).unwrap_or_default();
     Some(Project {
@@ -67,6 +69,7 @@ pub fn decode(decoder: &mut Decoder<'_, '_>, entry: &Entry<'_>) -> Option<Projec
         choose_environment: rules.unwrap_or_default(),
         sign_defaults,
         pages,
+        identity,
         environments,
     })
 }

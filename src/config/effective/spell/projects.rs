@@ -6,7 +6,7 @@ use crate::config::model::{ChooseEnvironment, Environment, EnvironmentSource, Pa
 use crate::diagnostic::Spanned;
 
 use super::super::Node;
-use super::{Fields, list, map, path, routes, text, texts, words};
+use super::{Fields, callers, list, map, path, routes, text, texts, words};
 
 pub(super) fn project(project: &Project) -> (String, Node) {
     let Project {
@@ -18,6 +18,7 @@ pub(super) fn project(project: &Project) -> (String, Node) {
         choose_environment,
         sign_defaults,
         pages,
+        identity,
         environments,
     } = project;
     let SignDefaults { header_prefix, username_encoding } = sign_defaults;
@@ -34,6 +35,7 @@ pub(super) fn project(project: &Project) -> (String, Node) {
         .with("choose_environment", list(choose_environment.iter().map(rule)))
         .with("sign_defaults", sign_defaults.end())
         .with("pages", map(by_status.iter().map(page)))
+        .maybe("identity", identity.as_ref().map(callers::identity))
         .with("environments", map(environments.iter().map(environment_of)))
         .end();
     (name.value.clone(), node)
