@@ -26,8 +26,6 @@ pub struct Later {
 /// Which values of such a key ask for nothing.
 #[derive(Clone, Copy)]
 pub enum Off {
-    /// Nothing but nothing, `""`, `{}` and `[]`.
-    Empty,
     /// `false`.
     False,
     /// The first words do; the others exist as names; any further one is a mistake.
@@ -122,13 +120,9 @@ impl Decoder<'_, '_> {
     }
 
     fn check_later(&mut self, entry: &Entry<'_>, later: &Later) {
-        let asks = match later.off {
-            Off::Empty => !self.is_empty(&entry.value),
-            Off::False => return self.check_switch(entry),
-            Off::Words(off, names) => return self.check_word(entry, off, names),
-        };
-        if asks {
-            self.not_available(entry.at, &shown(&entry.key));
+        match later.off {
+            Off::False => self.check_switch(entry),
+            Off::Words(off, names) => self.check_word(entry, off, names),
         }
     }
 
@@ -156,12 +150,5 @@ impl Decoder<'_, '_> {
         self.note(
             Diagnostic::error("not_available_yet", at, message).hint("remove it; a later version will accept it"),
         );
-    }
-
-    fn is_empty(&mut self, node: &Node<'_>) -> bool {
-        match node.scalar() {
-            Some(raw) => self.filled(raw).is_ok_and(|filled| filled.text.is_empty()),
-            None => node.is_empty(),
-        }
     }
 }

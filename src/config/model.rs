@@ -22,9 +22,7 @@ pub use credentials::{
 };
 pub use identity::{ClaimNames, HeaderIdentity, Identity, IdentitySource, Jwt, Oidc};
 pub use listener::{Acme, CertificateFiles, ListenerTls, TlsVersion};
-pub use policies::{
-    Coding, Cors, Files, Limits, Origins, Pages, Per, Rate, Retry, RetryOn,
-};
+pub use policies::{Coding, Cors, Files, Limits, Origins, Pages, Per, Rate, Retry, RetryOn};
 
 /// Everything that one configuration (with its includes) says.
 #[derive(Clone, Debug)]

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use http::{HeaderMap, StatusCode, Version, header};
+use http::{HeaderMap, HeaderValue, StatusCode, Version, header};
 use pingora_http::RequestHeader;
 use pingora_proxy::Session;
 
@@ -63,6 +63,8 @@ pub struct Context {
     pub detail: String,
     /// The code of an answer of the edge's own.
     pub refused: Option<&'static str>,
+    /// What the browser is to keep of its session, whatever it is answered.
+    pub cookies: Vec<HeaderValue>,
     /// At its upstream.
     pub attempts: Attempts,
     /// Whether the upstream connection came from the pool.
@@ -109,6 +111,7 @@ impl Context {
             failure: None,
             detail: String::new(),
             refused: None,
+            cookies: Vec::new(),
             attempts: Attempts::default(),
             reused: None,
             upstream_status: None,

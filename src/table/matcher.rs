@@ -19,6 +19,7 @@ use crate::policy::access::Networks;
 use crate::policy::page::Pages;
 
 use super::environment::Rule;
+use super::identity::Identification;
 use super::route::Route;
 
 /// The index of one table.
@@ -43,6 +44,8 @@ pub struct ProjectEntry {
     pub environments: Vec<EnvironmentEntry>,
     /// Its own error pages.
     pub pages: Option<Arc<Pages>>,
+    /// How the person behind a call is found.
+    pub identification: Arc<Identification>,
 }
 
 /// One environment of a project, for look-up.

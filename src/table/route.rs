@@ -19,6 +19,7 @@ use crate::policy::template::Template;
 use crate::secret::Secret;
 
 use super::credential::Credential;
+use super::identity::Identification;
 use super::upstream::Upstream;
 
 pub use crate::config::model::{Auth, Timeouts, UsernameEncoding};
@@ -42,6 +43,8 @@ pub struct Route {
     pub action: Action,
     /// Whether the caller must authenticate.
     pub auth: Auth,
+    /// How he is found: as everywhere in the project.
+    pub identification: Arc<Identification>,
     /// `None`: any. GET includes HEAD.
     pub methods: Option<Vec<Method>>,
     /// Who may, by address.

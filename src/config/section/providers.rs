@@ -161,7 +161,12 @@ fn proof(decoder: &mut Decoder<'_, '_>, fields: &Fields<'_, '_>, at: Pos) -> Opt
 }
 
 /// A URL without which the mapping means nothing; see [`web_url::https`].
-pub fn required_url(decoder: &mut Decoder<'_, '_>, fields: &Fields<'_, '_>, key: &str, at: Pos) -> Option<Spanned<Url>> {
+pub fn required_url(
+    decoder: &mut Decoder<'_, '_>,
+    fields: &Fields<'_, '_>,
+    key: &str,
+    at: Pos,
+) -> Option<Spanned<Url>> {
     let node = decoder.required(fields, key, at)?;
     decoder.spanned(node, web_url::https)
 }
