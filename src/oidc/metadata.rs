@@ -72,6 +72,18 @@ impl Metadata {
     }
 }
 
+/// Where an issuer's document may be: as OpenID Connect puts the well-known path, behind the issuer's own, and as RFC 8414
+/// §3.1 does, before it.
+pub fn places(issuer: &str) -> Vec<Url> {
+    let behind = format!("{}/.well-known/openid-configuration", issuer.trim_end_matches('/'));
+    let before = Url::parse(issuer).ok().map(|mut url| {
+        let path = format!("/.well-known/oauth-authorization-server{}", url.path().trim_end_matches('/'));
+        url.set_path(&path);
+        url
+    });
+    Url::parse(&behind).ok().into_iter().chain(before).collect()
+}
+
 /// Absent: Basic (OpenID Connect Discovery 1.0 §3).
 fn proof(methods: Option<&Value>) -> Option<Proof> {
     let Some(methods) = methods else { return Some(Proof::Basic) };

@@ -15,12 +15,14 @@
 mod back;
 mod claims;
 mod client;
+mod exchange;
 mod issuer;
 mod json;
 mod jwt;
 mod keys;
 mod login;
 mod metadata;
+mod network;
 mod person;
 mod renewal;
 mod session;

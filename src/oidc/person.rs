@@ -100,7 +100,7 @@ fn name<'a>(claims: &'a Map<String, Value>, claim: &str) -> Option<&'a str> {
 }
 
 /// Line separators, and what changes the direction or order of the text around it. Joiners stay: names are written with them.
-fn is_invisible(c: char) -> bool {
+pub(super) fn is_invisible(c: char) -> bool {
     matches!(c, '\u{ad}' | '\u{61c}' | '\u{200b}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}'
         | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
 }
