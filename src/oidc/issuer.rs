@@ -126,6 +126,16 @@ impl Issuer {
         Ok(Self { shared: Arc::new(shared), renewals: Renewals::default() })
     }
 
+    /// One for tests, that has these keys already and is asked again after an hour.
+    #[cfg(test)]
+    pub(crate) fn knowing(url: &str, jwks: &str, now: UnixMillis) -> Self {
+        let issuer = Self::new(url, Vec::new(), None).unwrap();
+        let known = Known { keys: Keys::read(jwks.as_bytes()).unwrap(), metadata: None, fresh_until: now + 3_600_000 };
+        issuer.shared.known.store(Some(Arc::new(known)));
+        issuer.shared.fetching.lock().last = Some((now, Ok(())));
+        issuer
+    }
+
     /// As tokens must name it.
     pub fn url(&self) -> &str {
         &self.shared.url

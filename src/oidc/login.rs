@@ -8,6 +8,8 @@
 //! - Nothing here sends anybody to log in again: an answer that is refused ends in an error, so there is no loop.
 //! - Whoever comes back goes to a path of our own host ([`super::safe_back`]).
 
+use std::fmt;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::{Deserialize, Serialize};
@@ -41,7 +43,6 @@ const LONGEST_QUERY: usize = 16 * 1024;
 const LONGEST_WORDS: usize = 200;
 
 /// A log-in that begins.
-#[derive(Debug)]
 pub struct Begun {
     /// Where the browser is sent.
     pub location: String,
@@ -49,6 +50,12 @@ pub struct Begun {
     pub state_cookie: String,
     /// Tells this log-in's cookie from those of others in the same browser ([`login_mark`]).
     pub mark: String,
+}
+
+impl fmt::Debug for Begun {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Begun").field("mark", &self.mark).finish_non_exhaustive()
+    }
 }
 
 /// A log-in that has ended well.
@@ -149,7 +156,7 @@ impl Client {
         finished.inspect_err(|fault| self.tell(fault))
     }
 
-    fn tell(&self, why: &dyn std::fmt::Display) {
+    fn tell(&self, why: &dyn fmt::Display) {
         log::warn!(target: TARGET, "a log-in by {} failed: {why}", self.issuer().url());
     }
 

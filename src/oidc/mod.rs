@@ -26,6 +26,8 @@ mod network;
 mod person;
 mod renewal;
 mod session;
+#[cfg(test)]
+pub(crate) mod testing;
 
 pub use back::safe_back;
 pub use claims::{Claims, Expected, Kind, Why};
@@ -39,3 +41,6 @@ pub use session::Session;
 
 /// What log lines begin with.
 const TARGET: &str = "countersign::oidc";
+
+#[cfg(test)]
+mod tests;
