@@ -281,17 +281,16 @@ impl Asked<'_> {
     /// Where the issuer's own session ends, if it has such a place. (After a restart it has not been asked yet.)
     async fn leave_the_issuer(&self, session: &Session) -> Option<String> {
         let log_in = &self.asked.log_in;
+        let now = clock::unix_millis();
         let back = log_in.settings.logout_redirect_url.as_ref().map(url::Url::as_str);
-        let known = log_in.client.logout_location(session, back);
-        let location = match known {
-            Some(location) => Some(location),
-            None => {
-                // Out of reach: the session ends here all the same.
-                let _ = log_in.client.issuer().learn(clock::unix_millis()).await;
-                log_in.client.logout_location(session, back)
-            }
-        };
-        log_in.client.revoke(session).await;
+        let mut location = log_in.client.logout_location(session, back, now);
+        if location.is_none() {
+            // Out of reach: the session ends here all the same.
+            let _ = log_in.client.issuer().learn(now).await;
+            location = log_in.client.logout_location(session, back, now);
+        }
+        let (log_in, session) = (Arc::clone(log_in), session.clone());
+        tokio::spawn(async move { log_in.client.revoke(&session, now).await });
         location
     }
 

@@ -50,6 +50,7 @@ mod reload;
 mod retries;
 mod routing;
 mod signing;
+mod sso;
 mod streaming;
 mod tls;
 mod to_https;
