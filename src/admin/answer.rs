@@ -16,17 +16,25 @@ pub struct Problem {
     pub code: &'static str,
     message: String,
     headers: Vec<(HeaderName, HeaderValue)>,
+    /// What is wrong with what was sent.
+    diagnostics: Option<serde_json::Value>,
 }
 
 impl Problem {
     /// With a message for people.
     pub fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
-        Self { status, code, message: message.into(), headers: Vec::new() }
+        Self { status, code, message: message.into(), headers: Vec::new(), diagnostics: None }
     }
 
     /// Does not offer Basic: a browser would ask for a password in a window of its own, and never forget it.
     pub fn without_basic(mut self) -> Self {
         self.headers.retain(|(_, value)| !value.as_bytes().starts_with(b"Basic "));
+        self
+    }
+
+    /// Adds what is wrong with what was sent, one by one.
+    pub fn with_diagnostics(mut self, diagnostics: &impl Serialize) -> Self {
+        self.diagnostics = serde_json::to_value(diagnostics).ok();
         self
     }
 
@@ -41,7 +49,9 @@ impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let id = RequestId::fresh();
         let error = json!({ "code": self.code, "message": self.message, "request_id": id.as_str() });
-        let mut response = document(self.status, &json!({ "error": error }));
+        let mut whole = serde_json::Map::from_iter([("error".to_owned(), error)]);
+        whole.extend(self.diagnostics.map(|diagnostics| ("diagnostics".to_owned(), diagnostics)));
+        let mut response = document(self.status, &whole);
         for (name, value) in self.headers {
             response.headers_mut().append(name, value);
         }

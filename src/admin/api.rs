@@ -18,9 +18,10 @@ use crate::table::explain::{Question, explain};
 
 use super::answer::{Problem, document, text, typed};
 use super::audit::NoChange;
+use super::change::aside;
 use super::form::Sent;
 use super::status::{Routes, Status};
-use super::{Shared, configuration, entry, gate, landing, pages, tokens};
+use super::{Shared, configuration, edits, entry, gate, landing, pages, tokens};
 
 const CONTENTS: &str = "countersign admin\n\n\
     GET    /dashboard                        for people\n\
@@ -32,6 +33,11 @@ const CONTENTS: &str = "countersign admin\n\n\
     GET    /api/v1/routes                    the table in force\n\
     POST   /api/v1/reload                    reads the configuration again\n\
     POST   /api/v1/explain                   {\"method\",\"url\",\"headers\",\"environment\",\"client\",\"from\"}\n\
+    GET    /api/v1/projects/{project}/environments/{environment}/routes\n\
+    \x20                                        its routes, and where they stand; POST adds one\n\
+    GET    /api/v1/projects/{project}/environments/{environment}/routes/{prefix}\n\
+    \x20                                        one of them; PUT replaces it, DELETE removes it (?dry_run=true: not really)\n\
+    GET    /api/v1/undo                      the last changes that were made here; POST takes one back\n\
     GET    /api/v1/tokens                    the stored logins\n\
     POST   /api/v1/tokens/login              {\"provider\",\"flow\"}: begins a login\n\
     GET    /api/v1/tokens/login/{id}         how a login by device code stands\n\
@@ -45,6 +51,12 @@ const CONTENTS: &str = "countersign admin\n\n\
     GET    /api/v1/sessions                  who is logged in\n\
     DELETE /api/v1/sessions/{id}             ends a session\n\
     GET    /api/v1/openapi.json              all of this for programs\n";
+
+/// The routes of an environment.
+const ROUTES: &str = "/api/v1/projects/{project}/environments/{environment}/routes";
+
+/// One of them; the prefix is percent-encoded with its slash.
+const ROUTE: &str = "/api/v1/projects/{project}/environments/{environment}/routes/{prefix}";
 
 /// All of it for programs.
 const OPENAPI: &str = include_str!("openapi.json");
@@ -64,6 +76,9 @@ fn calls() -> Vec<Call> {
         (&["GET"], "/api/v1/routes", get(routes)),
         (&["POST"], "/api/v1/reload", post(reload)),
         (&["POST"], "/api/v1/explain", post(explanation)),
+        (&["GET", "POST"], ROUTES, get(edits::list).post(edits::add)),
+        (&["GET", "PUT", "DELETE"], ROUTE, get(edits::show).put(edits::replace).delete(edits::remove)),
+        (&["GET", "POST"], "/api/v1/undo", get(edits::past).post(edits::undo)),
         (&["GET"], "/api/v1/tokens", get(tokens::list)),
         (&["POST"], "/api/v1/tokens/login", post(tokens::begin)),
         (&["GET"], "/api/v1/tokens/login/{id}", get(tokens::device)),
@@ -175,17 +190,6 @@ async fn explanation(State(shared): State<Arc<Shared>>, Sent(body): Sent) -> Res
     let mut response = aside(answer).await.unwrap_or_else(Problem::into_response);
     response.extensions_mut().insert(NoChange);
     response
-}
-
-/// Runs what takes long with large tables on another thread: health must be answered meanwhile.
-async fn aside<T: Send + 'static>(work: impl FnOnce() -> Result<T, Problem> + Send + 'static) -> Result<T, Problem> {
-    match tokio::task::spawn_blocking(work).await {
-        Ok(outcome) => outcome,
-        Err(_) => {
-            let message = "a fault in countersign itself; the log says more";
-            Err(Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal_error", message))
-        }
-    }
 }
 
 fn bad_question(message: impl Into<String>) -> Problem {

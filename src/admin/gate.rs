@@ -36,18 +36,16 @@ pub struct Peer(pub SocketAddr);
 pub async fn pass(State(shared): State<Arc<Shared>>, request: Request, next: Next) -> Response {
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
     let peer = request.extensions().get::<Peer>().copied();
-    let mut caller = None;
-    let mut response = match tokio::time::timeout(REQUEST_TIMEOUT, answer(&shared, &mut caller, request, next)).await {
+    let from = peer.map(|Peer(address)| address.ip().to_string()).unwrap_or_default();
+    let mut line = audit::Line::of(&method, &path, &from);
+    let mut response = match tokio::time::timeout(REQUEST_TIMEOUT, answer(&shared, &mut line, request, next)).await {
         Ok(Ok(response)) => response,
         Ok(Err(problem)) => problem.into_response(),
         Err(_) => timed_out().into_response(),
     };
     harden(&mut response);
-    let from = peer.map(|Peer(address)| address.ip().to_string()).unwrap_or_default();
     log::debug!(target: LOG, "{method} {path} {} from {from}", response.status().as_u16());
-    if !method.is_safe() {
-        audit::change(caller.as_ref(), &from, &method, &path, &response);
-    }
+    line.answered(&response);
     response
 }
 
@@ -56,25 +54,26 @@ fn timed_out() -> Problem {
         .with(header::RETRY_AFTER, 5u64)
 }
 
-/// `caller`: left there for the audit, whatever becomes of the answer.
+/// `line`: told who asks, whatever becomes of the answer.
 async fn answer(
     shared: &Shared,
-    caller: &mut Option<Caller>,
+    line: &mut audit::Line,
     mut request: Request,
     next: Next,
 ) -> Result<Response, Problem> {
     let (peer, needs) = admit(shared, &request)?;
-    *caller = session_of(shared, request.headers());
+    let mut caller = session_of(shared, request.headers());
     if caller.is_none() && needs.login == Login::Needed {
         let shown = Shown::of(request.headers());
         let sent = matches!(shown, Shown::Nothing).then(|| sent_to_log_in(&request)).flatten();
         let by_script = request.headers().get("sec-fetch-mode").is_some_and(|mode| mode != "navigate");
         match login::check(shared, shown, peer).await {
-            Ok(known) => *caller = Some(known),
+            Ok(known) => caller = Some(known),
             Err(problem) => return sent.ok_or_else(|| if by_script { problem.without_basic() } else { problem }),
         }
     }
-    if let Some(caller) = caller {
+    if let Some(caller) = &caller {
+        line.is_of(caller);
         // A callback's form shows the state instead, which is as unguessable, and the session's own.
         if needs.login == Login::Needed && !is_callback(request.uri().path()) {
             request = form::check_csrf(request, caller).await?;
@@ -127,6 +126,11 @@ fn admit(shared: &Shared, request: &Request) -> Result<(IpAddr, Needs), Problem>
     }
     check_length(request.headers())?;
     Ok((peer.ip(), needs))
+}
+
+/// Whether `admin.allow` names the address.
+pub fn is_allowed(shared: &Shared, address: IpAddr) -> bool {
+    contains(&shared.parts.reloader.current().admin.allow, address)
 }
 
 /// A body that announces its size need not be waited for.

@@ -12,8 +12,10 @@ mod answer;
 mod api;
 mod audit;
 mod caller;
+mod change;
 pub mod client;
 mod configuration;
+mod edits;
 mod entry;
 mod form;
 mod gate;
@@ -38,6 +40,7 @@ use tokio::sync::watch;
 use crate::clock::UnixMillis;
 use crate::credential::login::Logins;
 use crate::credential::vault::Vault;
+use crate::edit::Editor;
 use crate::observe::Observer;
 use crate::reload::Reloader;
 use crate::users::Verifier;
@@ -127,6 +130,8 @@ pub fn bind(address: SocketAddr, wire: Wire) -> Result<TcpListener, BindError> {
 #[derive(Debug)]
 struct Shared {
     parts: Parts,
+    /// Who changes the files of the configuration.
+    editor: Editor,
     /// Its own address, for the Host check.
     address: SocketAddr,
     wire: Wire,
@@ -180,6 +185,7 @@ fn start_with(listener: TcpListener, wire: Wire, parts: Parts, patience: Patienc
     let (stop, stopped) = watch::channel(false);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().thread_name("admin-blocking").build()?;
     let shared = Arc::new(Shared {
+        editor: Editor::new(Arc::clone(&parts.reloader)),
         parts,
         address,
         wire,

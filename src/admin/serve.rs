@@ -24,11 +24,14 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use tower::ServiceExt;
 
-use super::gate::{Peer, REQUEST_TIMEOUT};
+use super::gate::{self, Peer, REQUEST_TIMEOUT};
 use super::{LOG, Shared, Wire, api};
 
 /// Connections at a time.
 const CONNECTIONS: usize = 128;
+
+/// Of them, those that may be of addresses which `admin.allow` does not name: they must not keep out the others.
+const STRANGERS: usize = 32;
 
 /// Of one head.
 const HEAD_SIZE: usize = 16 * 1024;
@@ -61,7 +64,7 @@ pub async fn run(listener: TcpListener, shared: Arc<Shared>, stopped: watch::Rec
     };
     let terms = Terms { patience: shared.patience, shared: Arc::clone(&shared), router: api::router(shared), stopped };
     let (patience, mut stopped) = (terms.patience, terms.stopped.clone());
-    let places = Arc::new(Semaphore::new(CONNECTIONS));
+    let (places, of_strangers) = (Arc::new(Semaphore::new(CONNECTIONS)), Arc::new(Semaphore::new(STRANGERS)));
     let mut connections = JoinSet::new();
     loop {
         // Waiting clients wait in the kernel's queue.
@@ -74,10 +77,17 @@ pub async fn run(listener: TcpListener, shared: Arc<Shared>, stopped: watch::Rec
         while connections.try_join_next().is_some() {}
         match accepted {
             Ok((stream, peer)) => {
+                let among_strangers = match gate::is_allowed(&terms.shared, peer.ip()) {
+                    true => None,
+                    false => match Arc::clone(&of_strangers).try_acquire_owned() {
+                        Ok(place) => Some(place),
+                        Err(_) => continue,
+                    },
+                };
                 let connection = enter(stream, peer, terms.clone());
                 connections.spawn(async move {
                     connection.await;
-                    drop(place);
+                    drop((place, among_strangers));
                 });
             }
             // Out of descriptors, or a client that left at once: neither gets better by asking faster.

@@ -1,4 +1,4 @@
-//! `countersign sign`: the six headers of one signed request, for trying an upstream by hand.
+//! `countersign sign`: the headers of one signed request, for trying an upstream by hand.
 //!
 //! Computes with the same functions as the data plane; reads no configuration. Results go to standard output, warnings to
 //! standard error. Exit code 0, or 2 when the call makes no sense. `verify` shares its options for identity and token.
@@ -11,13 +11,14 @@ use http::HeaderValue;
 
 use crate::clock::{UnixMillis, unix_millis};
 use crate::config::{self, Problem, SHORTEST_SIGN_TOKEN};
-use crate::policy::sign::{Claims, Scheme, canonical_user, percent_encode, signature};
+use crate::id::RequestId;
+use crate::policy::sign::{Claims, Message, Scheme, Signature, canonical_user, percent_encode, signature};
 use crate::secret::Secret;
 
 /// Prints the signature headers of one request.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// What is signed: user-stamp, user-project-stamp or user-project-appid-stamp
+    /// What is signed: user-stamp, user-project-stamp, user-project-appid-stamp, hmac-sha256 or rfc9421
     #[arg(long, value_name = "SCHEME", value_parser = parse_scheme)]
     scheme: Scheme,
     /// The user's mail address; lower-cased. Empty: an anonymous caller
@@ -45,7 +46,23 @@ pub struct Args {
     #[arg(long, value_name = "FORMAT", default_value = "headers")]
     format: Format,
     #[command(flatten)]
+    request: RequestArgs,
+    /// Makes one signature unlike another (rfc9421) [default: a random one]
+    #[arg(long, value_name = "TEXT", value_parser = parse_nonce)]
+    nonce: Option<String>,
+    #[command(flatten)]
     token: TokenArgs,
+}
+
+/// The request, for the schemes that bind it.
+#[derive(Debug, clap::Args)]
+pub(super) struct RequestArgs {
+    /// The request's method (hmac-sha256, rfc9421)
+    #[arg(long, value_name = "METHOD")]
+    pub(super) method: Option<http::Method>,
+    /// The URL as the upstream is called (hmac-sha256, rfc9421)
+    #[arg(long, value_name = "URL")]
+    pub(super) url: Option<http::Uri>,
 }
 
 /// The shared secret, from wherever it is kept.
@@ -103,25 +120,87 @@ pub(super) fn usage(command: &str, problem: &str) -> u8 {
     2
 }
 
-/// The six, in the order of the interface.
+/// Those of the signature, in the order of the interface.
 fn headers(args: &Args, stamp: UnixMillis) -> Result<Vec<(String, String)>, String> {
     let token = args.token.read()?;
     let claims = Claims { user: &args.user, project: &args.project, app_id: &args.app_id, stamp };
-    let sign = signature(args.scheme, &claims, token.as_ref());
     let name = args.name.as_ref().unwrap_or(&args.user);
     let username = match args.username_encoding {
         UsernameEncoding::Percent => percent_encode(name),
         UsernameEncoding::Raw => name.clone(),
     };
+    let called = Called::of(args.scheme, args.request.method.as_ref(), args.request.url.as_ref())?;
+    let nonce = args.nonce.clone().unwrap_or_else(|| RequestId::fresh().to_string());
+    let message = called.message(&username, &args.header_prefix, &nonce);
+    let signature = signature(args.scheme, &claims, &message, token.as_ref());
     let values = [
         ("user", args.user.clone()),
         ("username", username),
         ("stamp", stamp.to_string()),
         ("appid", args.app_id.clone()),
         ("project", args.project.clone()),
-        ("sign", String::from_utf8_lossy(&sign).into_owned()),
     ];
-    values.into_iter().map(|(name, value)| header(&args.header_prefix, name, value)).collect()
+    let identity = values.into_iter().map(|(name, value)| header(&args.header_prefix, name, value));
+    identity.chain(signed(args, signature)).collect()
+}
+
+fn signed(args: &Args, signature: Option<Signature>) -> Vec<Result<(String, String), String>> {
+    match signature {
+        Some(Signature::Sign(sign)) => {
+            vec![header(&args.header_prefix, "sign", String::from_utf8_lossy(&sign).into_owned())]
+        }
+        Some(Signature::Message(message)) => {
+            vec![header("", "signature-input", message.input), header("", "signature", message.signature)]
+        }
+        None => vec![Err(format!("{} cannot be made without a token", args.scheme.name()))],
+    }
+}
+
+/// The request as the upstream is called.
+#[derive(Debug, Default)]
+pub(super) struct Called {
+    method: String,
+    authority: String,
+    path: String,
+    query: String,
+}
+
+impl Called {
+    /// Nothing of it matters to a scheme that does not bind it.
+    pub(super) fn of(scheme: Scheme, method: Option<&http::Method>, url: Option<&http::Uri>) -> Result<Self, String> {
+        if !scheme.binds_request() {
+            return Ok(Self::default());
+        }
+        let needed = |option: &str| format!("{} binds the request: give {option}", scheme.name());
+        let (method, url) = (method.ok_or_else(|| needed("--method"))?, url.ok_or_else(|| needed("--url"))?);
+        let authority = url.authority().map(|authority| without_own_port(url, authority.as_str()));
+        if scheme == Scheme::Rfc9421 && authority.is_none() {
+            return Err(needed("--url with its host"));
+        }
+        Ok(Self {
+            method: method.to_string(),
+            authority: authority.unwrap_or_default(),
+            path: url.path().to_owned(),
+            query: url.query().unwrap_or_default().to_owned(),
+        })
+    }
+
+    /// What is signed of it.
+    pub(super) fn message<'a>(&'a self, username: &'a str, prefix: &'a str, nonce: &'a str) -> Message<'a> {
+        let Self { method, authority, path, query } = self;
+        Message { method, authority, path, query, username, prefix, nonce }
+    }
+}
+
+/// RFC 9421 §2.2.3: lower case, without the scheme's own port.
+fn without_own_port(url: &http::Uri, authority: &str) -> String {
+    let own = if url.scheme_str() == Some("https") { ":443" } else { ":80" };
+    authority.strip_suffix(own).unwrap_or(authority).to_ascii_lowercase()
+}
+
+fn parse_nonce(text: &str) -> Result<String, String> {
+    let fits = (1..=64).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
+    if fits { Ok(text.to_owned()) } else { Err("a nonce has 1 to 64 letters, digits and hyphens".to_owned()) }
 }
 
 fn header(prefix: &str, name: &str, value: String) -> Result<(String, String), String> {

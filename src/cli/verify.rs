@@ -10,10 +10,10 @@ use std::time::Duration;
 
 use crate::clock::{UnixMillis, unix_millis};
 use crate::config;
-use crate::policy::sign::{Claims, Scheme, canonical_user, masked_base, verify};
+use crate::policy::sign::{self, Claims, Message, Scheme, canonical_user, masked_base, verify};
 use crate::secret::Secret;
 
-use super::sign::{TokenArgs, complaint, parse_prefix, parse_scheme, read_text, usage};
+use super::sign::{Called, RequestArgs, TokenArgs, complaint, parse_prefix, parse_scheme, read_text, usage};
 
 /// A stamp has that many digits from 2001 until 2286; others could have swallowed digits of the field in front.
 const STAMP_DIGITS: usize = 13;
@@ -21,7 +21,7 @@ const STAMP_DIGITS: usize = 13;
 /// Checks the signature headers of one request.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// What is signed: user-stamp, user-project-stamp or user-project-appid-stamp
+    /// What is signed: user-stamp, user-project-stamp, user-project-appid-stamp, hmac-sha256 or rfc9421
     #[arg(long, value_name = "SCHEME", value_parser = parse_scheme)]
     scheme: Scheme,
     /// The user that is expected [default with headers: whoever they name]
@@ -52,22 +52,24 @@ pub struct Args {
     #[arg(long, value_name = "DURATION", default_value = "300s", value_parser = parse_duration)]
     max_age: Duration,
     /// How far ahead of this machine's clock the stamp may be
-    #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = parse_duration)]
+    #[arg(long, value_name = "DURATION", default_value = "300s", value_parser = parse_duration)]
     max_ahead: Duration,
     /// Accept a stamp of any age
     #[arg(long, conflicts_with_all = ["max_age", "max_ahead"])]
     no_window: bool,
+    #[command(flatten)]
+    request: RequestArgs,
     #[command(flatten)]
     token: TokenArgs,
 }
 
 /// Runs the command.
 pub fn run(args: Args) -> u8 {
-    let (presented, token) = match read(&args) {
+    let (presented, called, token) = match read(&args) {
         Ok(read) => read,
         Err(problem) => return usage("verify", &problem),
     };
-    let verdict = presented.and_then(|presented| judge(&args, &presented, token.as_ref(), unix_millis()));
+    let verdict = presented.and_then(|presented| judge(&args, &presented, &called, token.as_ref(), unix_millis()));
     let (text, code) = match verdict {
         Ok(()) => ("valid\n".to_owned(), 0),
         Err(reason) => (format!("not valid: {reason}\n"), 1),
@@ -80,6 +82,10 @@ pub fn run(args: Args) -> u8 {
 /// What a request says of itself.
 #[derive(Debug, PartialEq, Eq)]
 struct Presented {
+    /// As it travels; only schemes that bind the request sign it.
+    username: String,
+    /// `signature-input`, of RFC 9421.
+    input: String,
     user: String,
     project: String,
     app_id: String,
@@ -91,18 +97,38 @@ struct Presented {
 type Reason = String;
 
 /// Everything from outside: an inner error is the request's fault, an outer one the call's.
-fn read(args: &Args) -> Result<(Result<Presented, Reason>, Option<Secret>), String> {
-    let presented = match (&args.sign, &args.stamp) {
-        (Some(sign), Some(stamp)) => Ok(stated(args, sign, stamp)?),
-        _ => from_headers(args, &header_lines(args)?),
+fn read(args: &Args) -> Result<(Result<Presented, Reason>, Called, Option<Secret>), String> {
+    let (presented, called) = match (&args.sign, &args.stamp) {
+        (Some(_), Some(_)) if args.scheme.binds_request() => {
+            return Err(format!("{} is checked over the request's headers: give them", args.scheme.name()));
+        }
+        (Some(sign), Some(stamp)) => (Ok(stated(args, sign, stamp)?), Called::default()),
+        _ => {
+            let (lines, request_line) = header_lines(args)?;
+            let called = called(args, request_line.as_deref(), &lines)?;
+            (from_headers(args, &lines), called)
+        }
     };
-    Ok((presented, args.token.read()?))
+    Ok((presented, called, args.token.read()?))
+}
+
+/// The request: as the options say, else as the file's request line and `Host` do.
+fn called(args: &Args, request_line: Option<&str>, lines: &[(String, String)]) -> Result<Called, String> {
+    let mut words = request_line.unwrap_or_default().split(' ');
+    let method = args.request.method.clone().or_else(|| words.next()?.parse().ok());
+    let target = words.next().unwrap_or_default();
+    let host = lines.iter().find(|(name, _)| name == "host").map_or("", |(_, host)| host);
+    let absolute = if host.is_empty() { target.to_owned() } else { format!("http://{host}{target}") };
+    let url = args.request.url.clone().or_else(|| absolute.parse().ok());
+    Called::of(args.scheme, method.as_ref(), url.as_ref())
 }
 
 fn stated(args: &Args, sign: &str, stamp: &str) -> Result<Presented, String> {
     let needed =
         |option: &Option<String>, name: &str| option.clone().ok_or_else(|| format!("--{name} is needed beside --sign"));
     Ok(Presented {
+        username: String::new(),
+        input: String::new(),
         user: needed(&args.user, "user")?,
         project: match args.scheme {
             Scheme::UserStamp => args.project.clone().unwrap_or_default(),
@@ -115,26 +141,32 @@ fn stated(args: &Args, sign: &str, stamp: &str) -> Result<Presented, String> {
 }
 
 /// `(lower-case name, value)` of every line that was given.
-fn header_lines(args: &Args) -> Result<Vec<(String, String)>, String> {
+fn header_lines(args: &Args) -> Result<(Vec<(String, String)>, Option<String>), String> {
     let mut lines: Vec<String> = args.header.clone();
+    let mut request_line = None;
     if let Some(file) = &args.headers_from {
         if file == Path::new("-") && args.token.is_standard_input() {
             return Err("standard input can hold the headers or the token, not both".to_owned());
         }
         let text = read_text(file).map_err(|error| format!("{}: {error}", file.display()))?;
+        request_line = text.lines().next().filter(|line| is_request_line(line)).map(str::to_owned);
         lines.extend(head_lines(&text).map(str::to_owned));
     }
     if lines.is_empty() {
         return Err("give --sign and --stamp, or the request's headers with -H or --headers-from".to_owned());
     }
-    lines.iter().map(|line| header_line(line)).collect()
+    let lines = lines.iter().map(|line| header_line(line)).collect::<Result<_, _>>()?;
+    Ok((lines, request_line))
 }
 
 /// The field lines of a head: no request line, nothing after the empty line.
 fn head_lines(text: &str) -> impl Iterator<Item = &str> {
-    let is_request_line = |line: &str| line.ends_with(" HTTP/1.1") || line.ends_with(" HTTP/1.0");
     let skip = text.lines().next().is_some_and(is_request_line);
     text.lines().skip(usize::from(skip)).take_while(|line| !line.is_empty())
+}
+
+fn is_request_line(line: &str) -> bool {
+    line.ends_with(" HTTP/1.1") || line.ends_with(" HTTP/1.0")
 }
 
 fn header_line(line: &str) -> Result<(String, String), String> {
@@ -152,15 +184,23 @@ fn from_headers(args: &Args, lines: &[(String, String)]) -> Result<Presented, Re
         _ => Some(required("project")?),
     };
     let app_id = match args.scheme {
-        Scheme::UserProjectAppidStamp => Some(required("appid")?),
-        _ => field("appid")?,
+        Scheme::UserStamp | Scheme::UserProjectStamp => field("appid")?,
+        _ => Some(required("appid")?),
+    };
+    let username = if args.scheme.binds_request() { required("username")? } else { String::new() };
+    let message = |name: &str| single(lines, name)?.ok_or_else(|| format!("there is no {name} header"));
+    let (input, sign) = match args.scheme {
+        Scheme::Rfc9421 => (message("signature-input")?, message("signature")?),
+        _ => (String::new(), required("sign")?),
     };
     Ok(Presented {
+        username,
+        input,
         user: required("user")?,
         project: project.unwrap_or_default(),
         app_id: app_id.unwrap_or_default(),
         stamp: required("stamp")?,
-        sign: required("sign")?,
+        sign,
     })
 }
 
@@ -172,7 +212,13 @@ fn single(lines: &[(String, String)], name: &str) -> Result<Option<String>, Reas
     }
 }
 
-fn judge(args: &Args, presented: &Presented, token: Option<&Secret>, now: UnixMillis) -> Result<(), Reason> {
+fn judge(
+    args: &Args,
+    presented: &Presented,
+    called: &Called,
+    token: Option<&Secret>,
+    now: UnixMillis,
+) -> Result<(), Reason> {
     if presented.sign == "demo" {
         return Err("this is the demonstration signature, which everyone can send".to_owned());
     }
@@ -186,8 +232,14 @@ fn judge(args: &Args, presented: &Presented, token: Option<&Secret>, now: UnixMi
     if !args.no_window {
         check_window(args, stamp, now)?;
     }
-    let Presented { user, project, app_id, sign, .. } = presented;
-    check_signature(args.scheme, &Claims { user, project, app_id, stamp }, token, sign)
+    let Presented { user, project, app_id, .. } = presented;
+    let message = called.message(&presented.username, &args.header_prefix, nonce(&presented.input));
+    check_signature(args.scheme, &Claims { user, project, app_id, stamp }, &message, token, presented)
+}
+
+/// What the signature's maker put there; what is signed is made from it again.
+fn nonce(input: &str) -> &str {
+    input.split_once(";nonce=\"").and_then(|(_, rest)| rest.split_once('"')).map_or("", |(nonce, _)| nonce)
 }
 
 fn expect(what: &str, presented: &str, expected: Option<&String>) -> Result<(), Reason> {
@@ -221,24 +273,48 @@ fn check_window(args: &Args, stamp: UnixMillis, now: UnixMillis) -> Result<(), R
     Ok(())
 }
 
-fn check_signature(scheme: Scheme, claims: &Claims<'_>, token: Option<&Secret>, sign: &str) -> Result<(), Reason> {
+fn check_signature(
+    scheme: Scheme,
+    claims: &Claims<'_>,
+    message: &Message<'_>,
+    token: Option<&Secret>,
+    Presented { input, sign, .. }: &Presented,
+) -> Result<(), Reason> {
+    if scheme == Scheme::Rfc9421 {
+        let presented = sign::Presented::Message { input, signature: sign };
+        let valid = verify(scheme, claims, message, token, &presented);
+        return if valid { Ok(()) } else { Err(not_that(scheme, claims, message, token, "")) };
+    }
     if sign.len() != 64 || !sign.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f')) {
         return Err("the signature is not 64 lower-case hexadecimal digits".to_owned());
     }
-    if verify(scheme, claims, token, sign) {
+    if verify(scheme, claims, message, token, &sign::Presented::Sign(sign)) {
         return Ok(());
     }
-    let base = quoted(&masked_base(scheme, claims, token.is_some()));
-    Err(format!("the signature is not that of {base}{}", likely_cause(scheme, claims, token, sign)))
+    Err(not_that(scheme, claims, message, token, &likely_cause(scheme, claims, message, token, sign)))
+}
+
+fn not_that(scheme: Scheme, claims: &Claims<'_>, message: &Message<'_>, token: Option<&Secret>, cause: &str) -> Reason {
+    if scheme.binds_request() && token.is_none() {
+        return format!("{} cannot be checked without a token", scheme.name());
+    }
+    format!("the signature is not that of {}{cause}", quoted(&masked_base(scheme, claims, message, token)))
 }
 
 /// Whoever runs this has the token: what would have fitted helps them and nobody else.
-fn likely_cause(scheme: Scheme, claims: &Claims<'_>, token: Option<&Secret>, sign: &str) -> String {
-    let fits = |candidate: &Scheme| *candidate != scheme && verify(*candidate, claims, token, sign);
+fn likely_cause(
+    scheme: Scheme,
+    claims: &Claims<'_>,
+    message: &Message<'_>,
+    token: Option<&Secret>,
+    sign: &str,
+) -> String {
+    let sign = sign::Presented::Sign(sign);
+    let fits = |candidate: &Scheme| *candidate != scheme && verify(*candidate, claims, message, token, &sign);
     if let Some(other) = Scheme::ALL.into_iter().find(fits) {
         return format!("; it fits scheme {}", other.name());
     }
-    if token.is_some() && verify(scheme, claims, None, sign) {
+    if token.is_some() && verify(scheme, claims, message, None, &sign) {
         return "; it was made without a token".to_owned();
     }
     String::new()
@@ -265,13 +341,20 @@ mod tests {
 
     fn verdict(line: &[&str]) -> Result<(), String> {
         let args = parse::<Args>(&[&["--scheme", "user-project-stamp", "--token", TOKEN], line].concat()).unwrap();
-        let (presented, token) = read(&args).map_err(|usage| format!("usage: {usage}"))?;
-        judge(&args, &presented?, token.as_ref(), NOW)
+        let (presented, called, token) = read(&args).map_err(|usage| format!("usage: {usage}"))?;
+        judge(&args, &presented?, &called, token.as_ref(), NOW)
+    }
+
+    fn hex_digits(signature: Option<sign::Signature>) -> String {
+        match signature {
+            Some(sign::Signature::Sign(sign)) => String::from_utf8(sign.to_vec()).unwrap(),
+            other => panic!("{other:?}"),
+        }
     }
 
     fn sign(user: &str, project: &str, stamp: u64) -> String {
         let claims = Claims { user, project, app_id: "", stamp };
-        String::from_utf8(signature(Scheme::UserProjectStamp, &claims, Some(&Secret::new(TOKEN))).to_vec()).unwrap()
+        hex_digits(signature(Scheme::UserProjectStamp, &claims, &Message::default(), Some(&Secret::new(TOKEN))))
     }
 
     fn stated(stamp: u64, sign: &str, further: &[&str]) -> Result<(), String> {
@@ -353,8 +436,8 @@ mod tests {
         let at = |stamp: u64, further: &[&str]| stated(stamp, &sign("dev@example.com", "demo", stamp), further);
         assert_eq!(at(NOW - 300_000, &[]), Ok(()));
         fails(at(NOW - 300_001, &[]), "old");
-        assert_eq!(at(NOW + 60_000, &[]), Ok(()));
-        fails(at(NOW + 60_001, &[]), "ahead");
+        assert_eq!(at(NOW + 300_000, &[]), Ok(()));
+        fails(at(NOW + 300_001, &[]), "ahead");
         assert_eq!(at(NOW - 300_001, &["--max-age", "10m"]), Ok(()));
         fails(at(NOW - 1001, &["--max-age", "1s"]), "old");
         assert_eq!(at(5, &["--no-window"]), Ok(()));
@@ -371,8 +454,7 @@ mod tests {
     #[test]
     fn likely_causes_are_said() {
         let claims = Claims { user: "dev@example.com", project: "demo", app_id: "", stamp: NOW };
-        let other =
-            |scheme, token: Option<&Secret>| String::from_utf8(signature(scheme, &claims, token).to_vec()).unwrap();
+        let other = |scheme, token: Option<&Secret>| hex_digits(signature(scheme, &claims, &Message::default(), token));
         fails(stated(NOW, &other(Scheme::UserStamp, Some(&Secret::new(TOKEN))), &[]), "it fits scheme user-stamp");
         fails(stated(NOW, &other(Scheme::UserProjectStamp, None), &[]), "made without a token");
     }

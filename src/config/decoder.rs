@@ -112,8 +112,19 @@ pub struct Decoder<'d, 'e> {
     pub file: FileId,
     /// What its relative paths are relative to.
     pub dir: &'d Path,
+    /// Whether secrets should stand in it.
+    pub literals: Literals,
     /// Everything that outlives the file.
     pub gathered: &'d mut Gathered<'e>,
+}
+
+/// What is said of secrets that stand in a file themselves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Literals {
+    /// That they had better stand elsewhere: people share such files.
+    Warned,
+    /// Nothing: the file is as private as one that a secret would be moved to.
+    Private,
 }
 
 /// A scalar with its variables filled in.

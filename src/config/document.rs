@@ -3,7 +3,7 @@
 //! Sections of which there is one may stand in one file only; named things of all files come together, each name once.
 
 use std::collections::HashMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::decoder::{Decoder, Gathered};
 use super::fields::Shape;
@@ -50,19 +50,21 @@ pub struct Parts {
     acme: Option<Acme>,
     admin: Option<Admin>,
     upstreams: Vec<Group>,
-    tokens_dir: Option<std::path::PathBuf>,
+    tokens_dir: Option<PathBuf>,
     tokens: Tokens,
     providers: Vec<Provider>,
     credentials: Vec<Credential>,
     clients: Vec<Client>,
     identity: Identity,
-    projects: Vec<Project>,
+    pub(super) projects: Vec<Project>,
     /// Where each single section is.
     sections: HashMap<&'static str, Pos>,
     /// Where each name of each kind is.
     names: HashMap<(&'static str, String), Pos>,
     /// Whether something could not be read at all, so that what is missing may be there.
     pub incomplete: bool,
+    /// Where the running process keeps its state, whatever the files say by now; `None`: none is running.
+    pub kept_in: Option<PathBuf>,
 }
 
 /// One `include` of a file.
@@ -134,6 +136,18 @@ impl Parts {
                 place(self).push(thing);
             }
         }
+    }
+
+    /// Whether some file defines that project, well or not.
+    pub(super) fn names_project(&self, name: &str) -> bool {
+        self.names.contains_key(&("project", name.to_owned()))
+    }
+
+    /// Where state is kept: where the running process keeps it, if one is running. `dir`: the first file's directory.
+    pub fn state_dir(&self, dir: &Path) -> PathBuf {
+        let written = || self.admin.as_ref().map(|admin| admin.state_dir.clone());
+        let kept = self.kept_in.clone().or_else(written);
+        kept.unwrap_or_else(|| admin::default(dir, Pos::default()).state_dir)
     }
 
     fn claim_section(&mut self, decoder: &mut Decoder<'_, '_>, name: &'static str, at: Pos) {

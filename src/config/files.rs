@@ -8,7 +8,8 @@ use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
 
-use super::decoder::{Decoder, Gathered};
+use super::dashboard::{self, DASHBOARD};
+use super::decoder::{Decoder, Gathered, Literals};
 use super::document::{Include, Parts};
 use super::include;
 use super::mask;
@@ -17,7 +18,7 @@ use super::secrets::reason;
 use super::tree::narrow;
 use super::value::{Problem, printable, shown};
 use super::{Env, Loading, Overlay, SourceFile, Sources};
-use crate::diagnostic::{Diagnostic, FileId, Pos};
+use crate::diagnostic::{Diagnostic, FileId, Pos, Severity};
 
 /// The largest file.
 pub const MAX_FILE: usize = 16 << 20;
@@ -53,7 +54,9 @@ impl<'e> Walk<'e> {
     pub fn start(&mut self, path: &Path) {
         self.gathered.watched.insert(path.to_owned());
         match self.overlay.read(path) {
-            Ok(bytes) => self.bytes(path, bytes),
+            Ok(bytes) => {
+                self.bytes(path, bytes, Role::Configuration);
+            }
             Err(error) => {
                 self.parts.incomplete = true;
                 let message = format!("{} cannot be read: {}", shown(&path.to_string_lossy()), reason(&error));
@@ -65,7 +68,39 @@ impl<'e> Walk<'e> {
 
     /// Takes a text in place of the first file.
     pub fn text(&mut self, name: &str, text: String, dir: &Path) {
-        self.file(PathBuf::from(name), text, dir);
+        self.file(PathBuf::from(name), text, dir, Role::Configuration);
+    }
+
+    /// The running process keeps its state there, wherever the files say by now.
+    pub fn kept_in(&mut self, state_dir: Option<&Path>) {
+        self.parts.kept_in = state_dir.map(Path::to_owned);
+    }
+
+    /// Reads what the control plane has added, if there is anything. `dir`: the first file's directory.
+    pub fn dashboard(&mut self, dir: &Path) {
+        let state_dir = self.parts.state_dir(dir);
+        let path = state_dir.join(DASHBOARD);
+        self.gathered.watched.insert(path.clone());
+        let resolved = std::fs::canonicalize(&path).unwrap_or_else(|_| path.clone());
+        // Without the operator's files there is nothing to add to; included by hand, it is refused as one of them.
+        if self.parts.incomplete || self.read.contains(&resolved) {
+            return;
+        }
+        match self.overlay.read(&path) {
+            Ok(bytes) => {
+                let file = self.bytes(&path, bytes, Role::Dashboard);
+                dashboard::open_to_others(&path, file).into_iter().for_each(|it| self.gathered.note(it));
+            }
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            Err(error) => {
+                self.parts.incomplete = true;
+                let mut problem = dashboard::unreadable(&path, &error);
+                if self.parts.kept_in.is_none() && dashboard::is_somebody_elses(&state_dir) {
+                    problem.severity = Severity::Warning;
+                }
+                self.gathered.note(problem);
+            }
+        }
     }
 
     /// Ends the walk. `dir`: the first file's directory.
@@ -88,13 +123,14 @@ impl<'e> Walk<'e> {
         }
     }
 
-    fn bytes(&mut self, path: &Path, bytes: Vec<u8>) {
+    fn bytes(&mut self, path: &Path, bytes: Vec<u8>, role: Role) -> FileId {
         let dir = path.parent().unwrap_or(Path::new("")).to_owned();
         let (text, bad) = decode_utf8(bytes);
-        let id = self.file(path.to_owned(), text, &dir);
+        let id = self.file(path.to_owned(), text, &dir, role);
         if let Some(bad) = bad {
             self.not_utf8(id, bad);
         }
+        id
     }
 
     fn not_utf8(&mut self, id: FileId, bad: usize) {
@@ -108,12 +144,12 @@ impl<'e> Walk<'e> {
     }
 
     /// Decodes one text and everything that it includes.
-    fn file(&mut self, path: PathBuf, text: String, dir: &Path) -> FileId {
+    fn file(&mut self, path: PathBuf, text: String, dir: &Path, role: Role) -> FileId {
         let id = FileId(u16::try_from(self.sources.len()).unwrap_or(u16::MAX));
         let resolved = std::fs::canonicalize(&path).unwrap_or_else(|_| path.clone());
         self.sources.push(SourceFile { path, text: String::new(), masked: Vec::new() });
         self.read.push(resolved.clone());
-        let includes = self.document(&text, id, dir);
+        let includes = self.document(&text, id, dir, role);
         if let Some(source) = self.sources.get_mut(usize::from(id.0)) {
             source.text = text;
         }
@@ -125,7 +161,7 @@ impl<'e> Walk<'e> {
         id
     }
 
-    fn document(&mut self, text: &str, file: FileId, dir: &Path) -> Vec<Include> {
+    fn document(&mut self, text: &str, file: FileId, dir: &Path, role: Role) -> Vec<Include> {
         let before = self.gathered.count();
         if text.len() > MAX_FILE {
             let at = Pos { file, line: 1, column: 1, len: 1 };
@@ -137,8 +173,16 @@ impl<'e> Walk<'e> {
         let parsed = parse::parse(text, file);
         self.parts.incomplete |= parsed.broken;
         parsed.diagnostics.into_iter().for_each(|diagnostic| self.gathered.note(diagnostic));
-        let mut decoder = Decoder { text, file, dir, gathered: &mut self.gathered };
-        let includes = parsed.root.as_ref().map(|root| self.parts.add(&mut decoder, root)).unwrap_or_default();
+        let mut decoder = Decoder { text, file, dir, literals: role.literals(), gathered: &mut self.gathered };
+        let includes = match (&parsed.root, role) {
+            (None, _) => Vec::new(),
+            (Some(root), Role::Configuration) => self.parts.add(&mut decoder, root),
+            (Some(root), Role::Dashboard) => {
+                let name = self.sources.last().map(|source| source.path.to_string_lossy()).unwrap_or_default();
+                dashboard::add(&mut self.parts, &mut decoder, root, &name);
+                Vec::new()
+            }
+        };
         if decoder.gathered.count() > before || decoder.gathered.is_flooded() {
             let mut names = mask::ByName::new(text);
             parsed.root.iter().for_each(|root| names.node(root));
@@ -185,7 +229,9 @@ impl<'e> Walk<'e> {
             return self.gathered.note(Diagnostic::error("too_many_files", at, message));
         }
         match self.overlay.read(path) {
-            Ok(bytes) => self.bytes(path, bytes),
+            Ok(bytes) => {
+                self.bytes(path, bytes, Role::Configuration);
+            }
             Err(error) => {
                 self.parts.incomplete = true;
                 let path = printable(&path.to_string_lossy());
@@ -237,6 +283,24 @@ pub fn read_limited(path: &Path, limit: usize) -> std::io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     std::fs::File::open(path)?.take(limit as u64 + 1).read_to_end(&mut bytes)?;
     Ok(bytes)
+}
+
+/// What a file is to the configuration.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Role {
+    /// The operator's.
+    Configuration,
+    /// The control plane's.
+    Dashboard,
+}
+
+impl Role {
+    fn literals(self) -> Literals {
+        match self {
+            Self::Configuration => Literals::Warned,
+            Self::Dashboard => Literals::Private,
+        }
+    }
 }
 
 /// How an `include` came to a file.

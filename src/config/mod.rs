@@ -9,6 +9,8 @@
 //! diagnostic, and masked wherever a file's text is shown (`mask`).
 
 mod address;
+mod dashboard;
+pub mod data;
 mod decoder;
 mod document;
 mod effective;
@@ -36,6 +38,8 @@ mod tests;
 
 use std::path::{Path, PathBuf};
 
+pub use address::prefix as parse_prefix;
+pub use dashboard::DASHBOARD;
 pub use effective::{Effective, Line, Origin};
 pub use files::read_limited;
 pub use header::prefix as parse_header_prefix;
@@ -95,9 +99,17 @@ pub fn load(path: &Path, env: Env<'_>) -> Loading {
 
 /// The same, with some files as they would be.
 pub fn load_with(path: &Path, env: Env<'_>, overlay: &Overlay) -> Loading {
+    load_at(path, env, overlay, None)
+}
+
+/// The same for a process that keeps its state in `state_dir`, whatever the files say by now: where that is, is read at start.
+pub fn load_at(path: &Path, env: Env<'_>, overlay: &Overlay, state_dir: Option<&Path>) -> Loading {
     let mut walk = files::Walk::new(env, overlay);
+    walk.kept_in(state_dir);
     walk.start(path);
-    walk.finish(path.parent().unwrap_or(Path::new("")))
+    let dir = path.parent().unwrap_or(Path::new(""));
+    walk.dashboard(dir);
+    walk.finish(dir)
 }
 
 /// The same for a text that has no file (`run --to`, tests); relative paths are relative to `dir`.

@@ -526,6 +526,10 @@ pub enum SignScheme {
     UserProjectStamp,
     /// User, project, app id, stamp.
     UserProjectAppidStamp,
+    /// HMAC over request and identity.
+    HmacSha256,
+    /// RFC 9421, over request and identity.
+    Rfc9421,
     /// Identity headers without a signature.
     None,
 }

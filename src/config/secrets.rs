@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
 
-use super::decoder::{Decoder, Gathered};
+use super::decoder::{Decoder, Gathered, Literals};
 use super::interpolate::{self, Fault};
 use super::mask;
 use super::tree::Node;
@@ -35,7 +35,7 @@ impl Decoder<'_, '_> {
         let clear = if mask::is_reference(raw) {
             self.referenced(at, &filled.text)?
         } else {
-            if !filled.from_variable && !filled.text.is_empty() {
+            if self.literals == Literals::Warned && !filled.from_variable && !filled.text.is_empty() {
                 self.note(literal(at));
             }
             filled.text

@@ -7,6 +7,7 @@ use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use sha2::Digest as _;
 
@@ -77,6 +78,37 @@ pub fn write(path: &Path, text: Option<&[u8]>) -> io::Result<()> {
     }
     File::open(directory)?.sync_all()
 }
+
+/// Closes a file that may hold secrets to everybody else, with a warning.
+pub fn close(path: &Path) {
+    let Ok(meta) = fs::metadata(path) else { return };
+    let mode = meta.mode() & 0o7777;
+    if mode & 0o077 == 0 {
+        return;
+    }
+    match fs::set_permissions(path, Permissions::from_mode(0o600)) {
+        Ok(()) => log::warn!("{}: mode {mode:04o} let others in; it is 0600 now", path.display()),
+        Err(error) => log::warn!("{}: mode {mode:04o} lets others in: {error}", path.display()),
+    }
+}
+
+/// Removes what a process that was killed while it wrote has left in a directory, beside files whose names fit. What is younger
+/// than a minute may be another's, who is still writing.
+pub fn sweep(directory: &Path, fits: impl Fn(&str) -> bool) {
+    for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        let left = name.to_str().and_then(|name| name.strip_prefix('.')?.rsplit_once('.'));
+        let is_aside = left.is_some_and(|(name, id)| id.len() == ASIDE && fits(name));
+        let old = || Some(entry.metadata().ok()?.modified().ok()?.elapsed().ok()? > Duration::from_secs(60));
+        if is_aside && old() == Some(true) {
+            // Whatever is in the way of it will be there at the next start too.
+            let _ = fs::remove_file(entry.path());
+        }
+    }
+}
+
+/// Digits of the name aside.
+const ASIDE: usize = 32;
 
 /// Begins with a dot, so that no `include` takes it for one of its own.
 fn aside(path: &Path, directory: &Path) -> PathBuf {

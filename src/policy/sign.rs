@@ -1,7 +1,7 @@
 //! The signer: `x-kms-sign` is the lower-case hex of SHA-256 over a plain concatenation that ends in the token.
 //!
-//! The schemes are an agreement with upstreams that exist; they are implemented as they are, with what is wrong with them
-//! said out loud by [`ambiguity()`]. Nothing here reads the clock; the stamp is handed in. `tests/vectors/sign.json` holds
+//! The first three schemes are an agreement with upstreams that exist; they are implemented as they are, with what is wrong
+//! with them said out loud by [`ambiguity()`]. The other two ([`Message`]) bind the request as well. Nothing here reads the clock; the stamp is handed in. `tests/vectors/sign.json` holds
 //! vectors that other implementations can run.
 
 use sha2::{Digest, Sha256};
@@ -10,10 +10,12 @@ use subtle::ConstantTimeEq;
 use crate::secret::Secret;
 
 mod ambiguity;
+mod bound;
 
 pub use ambiguity::ambiguity;
+pub use bound::{Message, MessageSignature, key_id};
 
-/// Which fields are concatenated.
+/// What is signed, and how.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Scheme {
     /// user + stamp + token
@@ -22,6 +24,19 @@ pub enum Scheme {
     UserProjectStamp,
     /// user + project + appid + stamp + token
     UserProjectAppidStamp,
+    /// HMAC over the request and the identity; needs a token.
+    HmacSha256,
+    /// RFC 9421, over the request and the identity; needs a token.
+    Rfc9421,
+}
+
+/// A signature, as it goes into the head.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Signature {
+    /// `x-kms-sign`: 64 hex digits.
+    Sign([u8; 64]),
+    /// `signature-input` and `signature`.
+    Message(MessageSignature),
 }
 
 /// What is signed.
@@ -39,7 +54,8 @@ pub struct Claims<'a> {
 
 impl Scheme {
     /// All of them.
-    pub const ALL: [Self; 3] = [Self::UserStamp, Self::UserProjectStamp, Self::UserProjectAppidStamp];
+    pub const ALL: [Self; 5] =
+        [Self::UserStamp, Self::UserProjectStamp, Self::UserProjectAppidStamp, Self::HmacSha256, Self::Rfc9421];
 
     /// The configuration's word for it.
     pub fn name(self) -> &'static str {
@@ -47,6 +63,8 @@ impl Scheme {
             Self::UserStamp => "user-stamp",
             Self::UserProjectStamp => "user-project-stamp",
             Self::UserProjectAppidStamp => "user-project-appid-stamp",
+            Self::HmacSha256 => "hmac-sha256",
+            Self::Rfc9421 => "rfc9421",
         }
     }
 
@@ -55,31 +73,62 @@ impl Scheme {
         Self::ALL.into_iter().find(|scheme| scheme.name() == name)
     }
 
-    /// The fields in front of the stamp.
-    fn fields<'a>(self, claims: &Claims<'a>) -> [&'a str; 3] {
+    /// Whether it binds the request too. Such a scheme cannot do without a token.
+    pub fn binds_request(self) -> bool {
+        self.fields(&Claims { user: "", project: "", app_id: "", stamp: 0 }).is_none()
+    }
+
+    /// The fields in front of the stamp; `None`: it is no plain concatenation.
+    fn fields<'a>(self, claims: &Claims<'a>) -> Option<[&'a str; 3]> {
         match self {
-            Self::UserStamp => [claims.user, "", ""],
-            Self::UserProjectStamp => [claims.user, claims.project, ""],
-            Self::UserProjectAppidStamp => [claims.user, claims.project, claims.app_id],
+            Self::UserStamp => Some([claims.user, "", ""]),
+            Self::UserProjectStamp => Some([claims.user, claims.project, ""]),
+            Self::UserProjectAppidStamp => Some([claims.user, claims.project, claims.app_id]),
+            Self::HmacSha256 | Self::Rfc9421 => None,
         }
     }
 }
 
 /// The base string with `***` in the token's place (nothing there when there is no token), for `explain`.
-pub fn masked_base(scheme: Scheme, claims: &Claims<'_>, has_token: bool) -> String {
-    let mut base = scheme.fields(claims).concat();
+pub fn masked_base(scheme: Scheme, claims: &Claims<'_>, message: &Message<'_>, token: Option<&Secret>) -> String {
+    let Some(fields) = scheme.fields(claims) else {
+        return match token {
+            Some(token) if scheme == Scheme::Rfc9421 => {
+                bound::message_base(claims, message, &bound::parameters(claims, message, token))
+            }
+            _ => bound::hmac_base(claims, message),
+        };
+    };
+    let mut base = fields.concat();
     base.push_str(itoa::Buffer::new().format(claims.stamp));
-    base.push_str(if has_token { "***" } else { "" });
+    base.push_str(if token.is_some() { "***" } else { "" });
     base
 }
 
-/// The 64 hex digits.
-pub fn signature(scheme: Scheme, claims: &Claims<'_>, token: Option<&Secret>) -> [u8; 64] {
+/// Signs. `None`: a scheme that binds the request has no token.
+pub fn signature(
+    scheme: Scheme,
+    claims: &Claims<'_>,
+    message: &Message<'_>,
+    token: Option<&Secret>,
+) -> Option<Signature> {
+    match (scheme.fields(claims), token) {
+        (Some(fields), token) => Some(Signature::Sign(digest(fields, claims.stamp, token))),
+        (None, Some(token)) if scheme == Scheme::Rfc9421 => {
+            Some(Signature::Message(bound::message(claims, message, token)))
+        }
+        (None, Some(token)) => Some(Signature::Sign(bound::hmac(claims, message, token))),
+        (None, None) => None,
+    }
+}
+
+/// The 64 hex digits of a plain concatenation.
+fn digest(fields: [&str; 3], stamp: u64, token: Option<&Secret>) -> [u8; 64] {
     let mut hash = Sha256::new();
-    for field in scheme.fields(claims) {
+    for field in fields {
         hash.update(field);
     }
-    hash.update(itoa::Buffer::new().format(claims.stamp));
+    hash.update(itoa::Buffer::new().format(stamp));
     hash.update(token.map_or("", Secret::expose));
     lower_hex(&hash.finalize().into())
 }
@@ -94,9 +143,36 @@ fn lower_hex(digest: &[u8; 32]) -> [u8; 64] {
     text
 }
 
-/// Whether `sign` is the signature, in constant time.
-pub fn verify(scheme: Scheme, claims: &Claims<'_>, token: Option<&Secret>, sign: &str) -> bool {
-    signature(scheme, claims, token).as_slice().ct_eq(sign.as_bytes()).into()
+/// Whether that is the signature, in constant time.
+pub fn verify(
+    scheme: Scheme,
+    claims: &Claims<'_>,
+    message: &Message<'_>,
+    token: Option<&Secret>,
+    presented: &Presented<'_>,
+) -> bool {
+    match (signature(scheme, claims, message, token), presented) {
+        (Some(Signature::Sign(expected)), Presented::Sign(sign)) => expected.as_slice().ct_eq(sign.as_bytes()).into(),
+        (Some(Signature::Message(expected)), Presented::Message { input, signature }) => {
+            let same_input = expected.input.as_bytes().ct_eq(input.as_bytes());
+            (same_input & expected.signature.as_bytes().ct_eq(signature.as_bytes())).into()
+        }
+        _ => false,
+    }
+}
+
+/// A signature, as it was found in a head.
+#[derive(Clone, Copy, Debug)]
+pub enum Presented<'a> {
+    /// `x-kms-sign`
+    Sign(&'a str),
+    /// RFC 9421.
+    Message {
+        /// `signature-input`; its nonce is that of the [`Message`].
+        input: &'a str,
+        /// `signature`
+        signature: &'a str,
+    },
 }
 
 /// The user as it is signed: ASCII lower case.

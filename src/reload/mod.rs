@@ -120,7 +120,16 @@ impl Reloader {
     /// The configuration does not hold.
     pub fn start(path: &Path, environment: Environment) -> Result<Arc<Self>, Box<Failure>> {
         let file = path.to_owned();
-        let load = move |overlay: &Overlay| config::load_with(&file, &|name: &str| environment(name), overlay);
+        // Read at start only, as the rest of the process does not move with it.
+        let state_dir = OnceLock::new();
+        let load = move |overlay: &Overlay| {
+            let pinned = state_dir.get().map(PathBuf::as_path);
+            let loading = config::load_at(&file, &|name: &str| environment(name), overlay, pinned);
+            if let Some(model) = &loading.model {
+                state_dir.get_or_init(|| model.admin.state_dir.clone());
+            }
+            loading
+        };
         Self::first(Some(path.to_owned()), Box::new(load))
     }
 
@@ -218,6 +227,11 @@ impl Reloader {
         let Loading { sources, model, sha256, .. } = (self.load)(&Overlay::default());
         let model = model.filter(|_| hex::encode(sha256) == table.sha256).ok_or(NotShown::Edited)?;
         Ok(Effective::of(&model, &sources))
+    }
+
+    /// The files as they would be, read and not compiled: for whoever has to know where something is written. Blocks.
+    pub fn load(&self, overlay: &Overlay) -> Loading {
+        (self.load)(overlay)
     }
 
     /// What the configuration would be with these files: nothing is published, nothing remembered. Blocks.

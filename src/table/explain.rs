@@ -353,7 +353,7 @@ impl Explanation {
         self.upstream = Some(forward.upstream.name.to_string());
         self.endpoints = forward.upstream.endpoints.iter().map(|endpoint| endpoint.label.to_string()).collect();
         self.host = plan.host.as_ref().map(text);
-        self.sign = signature(admitted, now);
+        self.sign = signature(admitted, request, &plan, ids, now);
         self.headers = request_changes(&admitted.route, plan, request);
     }
 }
@@ -406,18 +406,27 @@ fn compress_verdict(route: &Route, request: &RequestView<'_>) -> Option<Verdict>
 const ROUTED: &str = "routed";
 const REFUSED: &str = "refused";
 
-fn signature(admitted: &Admitted, now: UnixMillis) -> Option<Signature> {
+fn signature(
+    admitted: &Admitted,
+    request: &RequestView<'_>,
+    plan: &Plan,
+    ids: Ids<'_>,
+    now: UnixMillis,
+) -> Option<Signature> {
     let route = &*admitted.route;
     let sign = route.sign.as_ref()?;
-    let base = sign
-        .scheme
-        .map(|scheme| sign::masked_base(scheme, &rewrite::claims(admitted, route, now), sign.token.is_some()));
+    let username = plan.set.iter().find(|(name, _)| *name == sign.names.username).map(|(_, value)| value);
+    let message = rewrite::message(sign, request, ids, username, plan);
+    let claims = rewrite::claims(admitted, route, now);
+    let base = sign.scheme.map(|scheme| sign::masked_base(scheme, &claims, &message, sign.token.as_ref()));
     Some(Signature { scheme: sign.scheme.map_or("none", sign::Scheme::name), base })
 }
 
 fn request_changes(route: &Route, plan: Plan, request: &RequestView<'_>) -> Changes {
     let masked = |name: &HeaderName, value: &HeaderValue| {
-        value.is_sensitive() || is_credential(name) || route.sign.as_ref().is_some_and(|sign| sign.names.sign == *name)
+        value.is_sensitive()
+            || is_credential(name)
+            || route.sign.as_ref().is_some_and(|sign| sign.names.sign == *name || *name == rewrite::SIGNATURE)
     };
     let mut removed: Vec<String> = plan.remove.iter().map(ToString::to_string).collect();
     removed.extend(rewrite::of_one_hop(request.headers).iter().map(ToString::to_string));

@@ -19,7 +19,7 @@ use http::{HeaderMap, Method, Version};
 use crate::clock::UnixMillis;
 use crate::policy::file_path::{self, Wanted};
 use crate::policy::request_gate::{Canonical, RequestView};
-use crate::policy::sign::{self, Claims};
+use crate::policy::sign::{self, Claims, Message, Signature};
 use crate::policy::{forward, host, own_cookie, path, trace};
 
 use super::Table;
@@ -87,7 +87,7 @@ pub fn plan<'a>(
     forwarding(table, admitted, request, canonical, trusted, &mut plan);
     plan.put(X_REQUEST_ID, HeaderValue::from_str(ids.request).ok());
     if let Some(sign) = &route.sign {
-        identify(admitted, sign, stamp, &mut plan);
+        identify(admitted, sign, request, stamp, ids, &mut plan);
     }
     plan.set.extend_from_slice(&route.payload);
     plan.set.extend(carried);
@@ -143,6 +143,9 @@ const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto
 const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 const X_REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
 const X_FORWARDED_PORT: HeaderName = HeaderName::from_static("x-forwarded-port");
+/// RFC 9421 §4.1 and §4.2.
+pub(super) const SIGNATURE_INPUT: HeaderName = HeaderName::from_static("signature-input");
+pub(super) const SIGNATURE: HeaderName = HeaderName::from_static("signature");
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// The fields of this head that go no further than this hop (RFC 9110 §7.6.1): known names, and what `Connection`
@@ -361,16 +364,55 @@ fn port(request: &RequestView<'_>, table: &Table, trusted: bool, plan: &mut Plan
 }
 
 /// The six headers that say who calls; the signature is over what they say.
-fn identify(admitted: &Admitted, sign: &Sign, stamp: UnixMillis, plan: &mut Plan) {
-    let (names, route) = (&*sign.names, &*admitted.route);
+fn identify(
+    admitted: &Admitted,
+    sign: &Sign,
+    request: &RequestView<'_>,
+    stamp: UnixMillis,
+    ids: Ids<'_>,
+    plan: &mut Plan,
+) {
+    let names = &*sign.names;
+    let username = name_value(admitted, sign.username_encoding);
+    let signature = sign.scheme.and_then(|scheme| {
+        let message = message(sign, request, ids, username.as_ref(), plan);
+        sign::signature(scheme, &claims(admitted, &admitted.route, stamp), &message, sign.token.as_ref())
+    });
     plan.put(names.user.clone(), user_value(admitted));
-    plan.put(names.username.clone(), name_value(admitted, sign.username_encoding));
+    plan.put(names.username.clone(), username);
     plan.put(names.stamp.clone(), Some(stamp.into()));
     plan.put(names.appid.clone(), Some(names.appid_value.clone()));
     plan.put(names.project.clone(), Some(names.project_value.clone()));
-    if let Some(scheme) = sign.scheme {
-        let signature = sign::signature(scheme, &claims(admitted, route, stamp), sign.token.as_ref());
-        plan.put(names.sign.clone(), HeaderValue::from_bytes(&signature).ok());
+    match signature {
+        Some(Signature::Sign(sign)) => plan.put(names.sign.clone(), HeaderValue::from_bytes(&sign).ok()),
+        Some(Signature::Message(message)) => {
+            plan.put(SIGNATURE_INPUT, HeaderValue::try_from(message.input).ok());
+            plan.put(SIGNATURE, HeaderValue::try_from(message.signature).ok());
+        }
+        None => {}
+    }
+}
+
+/// The request as the upstream gets it, for the schemes that bind it.
+pub(super) fn message<'a>(
+    sign: &'a Sign,
+    request: &'a RequestView<'_>,
+    ids: Ids<'a>,
+    username: Option<&'a HeaderValue>,
+    plan: &'a Plan,
+) -> Message<'a> {
+    let (path, query) = plan.target.split_once('?').unwrap_or((&plan.target, ""));
+    let text = |value: Option<&'a HeaderValue>| {
+        value.and_then(|value| std::str::from_utf8(value.as_bytes()).ok()).unwrap_or_default()
+    };
+    Message {
+        method: request.method.as_str(),
+        authority: text(plan.host.as_ref()),
+        path,
+        query,
+        username: text(username),
+        prefix: &sign.names.prefix,
+        nonce: ids.new_trace,
     }
 }
 

@@ -155,6 +155,8 @@ pub struct Sign {
 /// The six names under the project's prefix, and the two values that are the same for every request.
 #[derive(Debug, PartialEq, Eq)]
 pub struct SignNames {
+    /// What they begin with, lower case.
+    pub prefix: Box<str>,
     /// `…user`
     pub user: HeaderName,
     /// `…username`

@@ -26,18 +26,23 @@ fn visit(node: &mut Node, written: &[&tree::Node<'_>], sources: &Sources) {
                 visit(node, &below, sources);
             }
         }
-        Value::List(nodes) => elements(nodes, first, sources),
+        Value::List(nodes) => elements(nodes, written, sources),
         Value::Text(_) | Value::Whole(_) | Value::Fraction(_) | Value::Flag(_) | Value::Secret => {}
     }
 }
 
-/// Lists keep their order. What was left out of one (a repeated word) leaves the others without a place of their own.
-fn elements(nodes: &mut [Node], written: &tree::Node<'_>, sources: &Sources) {
-    match written.kind() {
-        Kind::Sequence(elements) if elements.len() == nodes.len() => {
-            nodes.iter_mut().zip(elements).for_each(|(node, element)| visit(node, &[element], sources));
-        }
-        _ => nodes.iter_mut().for_each(|node| visit(node, &[written], sources)),
+/// Lists keep their order, and those of several files follow each other. What was left out of one (a repeated word) leaves the
+/// others without a place of their own.
+fn elements(nodes: &mut [Node], written: &[&tree::Node<'_>], sources: &Sources) {
+    let lists = written.iter().map(|list| match list.kind() {
+        Kind::Sequence(elements) => elements.as_slice(),
+        _ => &[],
+    });
+    let elements: Vec<&tree::Node<'_>> = lists.flatten().collect();
+    if elements.len() == nodes.len() {
+        nodes.iter_mut().zip(elements).for_each(|(node, element)| visit(node, &[element], sources));
+    } else {
+        nodes.iter_mut().for_each(|node| visit(node, written.get(..1).unwrap_or_default(), sources));
     }
 }
 

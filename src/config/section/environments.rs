@@ -4,13 +4,14 @@ use std::collections::HashMap;
 
 use crate::config::decoder::Decoder;
 use crate::config::fields::Shape;
-use crate::config::model::Environment;
+use crate::config::model::{Environment, Route};
 use crate::config::section::routes;
 use crate::config::tree::{Entry, Node};
 use crate::config::value;
 use crate::diagnostic::{Diagnostic, Pos, Spanned};
 
-const ENVIRONMENT: Shape = Shape { what: "an environment", keys: &["routes"], later: &[] };
+/// One environment.
+pub const ENVIRONMENT: Shape = Shape { what: "an environment", keys: &["routes"], later: &[] };
 
 /// How many a project may have beside production and local.
 const MOST_OF_ONES_OWN: usize = 5;
@@ -31,11 +32,15 @@ pub fn decode(decoder: &mut Decoder<'_, '_>, node: &Node<'_>, family: &str) -> V
 fn environment(decoder: &mut Decoder<'_, '_>, entry: &Entry<'_>, family: &str) -> Option<Environment> {
     let name = decoder.key(entry, value::environment_name);
     let fields = decoder.fields(&entry.value, &ENVIRONMENT)?;
+    let routes = fields.get("routes").map(|node| routes(decoder, node, family)).unwrap_or_default();
+    Some(Environment { name: name?, routes })
+}
+
+/// Decodes the routes of one environment of one file.
+pub fn routes(decoder: &mut Decoder<'_, '_>, node: &Node<'_>, family: &str) -> Vec<Route> {
     let mut prefixes = Prefixes::default();
-    let routes = fields
-        .get("routes")
-        .and_then(|node| decoder.list(node, |decoder, node| routes::decode(decoder, node, family, &mut prefixes)));
-    Some(Environment { name: name?, routes: routes.unwrap_or_default() })
+    let decode = |decoder: &mut Decoder<'_, '_>, node: &Node<'_>| routes::decode(decoder, node, family, &mut prefixes);
+    decoder.list(node, decode).unwrap_or_default()
 }
 
 /// The prefixes of one environment, and where each was written.

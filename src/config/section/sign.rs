@@ -13,13 +13,13 @@ const SIGN: Shape = Shape { what: "`sign`", keys: &["scheme", "token"], later: &
 /// The least number of characters of a sign token.
 pub const SHORTEST: usize = 31;
 
-const SCHEMES: &[(&str, Option<SignScheme>)] = &[
-    ("user-stamp", Some(SignScheme::UserStamp)),
-    ("user-project-stamp", Some(SignScheme::UserProjectStamp)),
-    ("user-project-appid-stamp", Some(SignScheme::UserProjectAppidStamp)),
-    ("none", Some(SignScheme::None)),
-    ("hmac-sha256", None),
-    ("rfc9421", None),
+const SCHEMES: &[(&str, SignScheme)] = &[
+    ("user-stamp", SignScheme::UserStamp),
+    ("user-project-stamp", SignScheme::UserProjectStamp),
+    ("user-project-appid-stamp", SignScheme::UserProjectAppidStamp),
+    ("none", SignScheme::None),
+    ("hmac-sha256", SignScheme::HmacSha256),
+    ("rfc9421", SignScheme::Rfc9421),
 ];
 
 /// Decodes the key.
@@ -27,21 +27,12 @@ pub fn decode(decoder: &mut Decoder<'_, '_>, entry: &Entry<'_>) -> Option<Sign> 
     let fields = decoder.fields(&entry.value, &SIGN)?;
     let token = fields.entry("token").map(|entry| (entry.at, token(decoder, &entry.value)));
     let named = decoder.required(&fields, "scheme", entry.at)?;
-    let scheme = scheme(decoder, named)?;
+    let scheme = decoder.parsed(named, |text| word(text, SCHEMES))?;
     if let (SignScheme::None, Some((at, _))) = (scheme, &token) {
         let message = "`scheme: none` makes no signature, so a token has no use";
         decoder.note(Diagnostic::error("conflicting_keys", *at, message).hint("remove `token`, or choose a scheme"));
     }
     Some(Sign { scheme, token: token.and_then(|(_, token)| token), at: entry.at })
-}
-
-fn scheme(decoder: &mut Decoder<'_, '_>, node: &Node<'_>) -> Option<SignScheme> {
-    let scheme = decoder.parsed(node, |text| word(text, SCHEMES))?;
-    if scheme.is_none() {
-        let name = node.scalar().unwrap_or_default();
-        decoder.not_available(node.target().at, &format!("`scheme: {name}`"));
-    }
-    scheme
 }
 
 fn token(decoder: &mut Decoder<'_, '_>, node: &Node<'_>) -> Option<Spanned<Secret>> {

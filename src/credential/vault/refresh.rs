@@ -81,7 +81,13 @@ impl Attempt<'_> {
             Err(fault) => return unwritable(fault.message),
         };
         if self.holdings.store.is_some() && !held.durable && held.record.generation > 0 {
-            return self.save(journal, &held.record, current);
+            return match self.save(journal, &held.record, current) {
+                // A grant of its own spends nothing: the next need not wait for the disk to heal.
+                Outcome::Failed(Trouble::Unwritable, _) if self.pool.grants_itself() && self.is_half_over(&held) => {
+                    self.ask(journal, &held.record)
+                }
+                outcome => outcome,
+            };
         }
         let base = match current {
             None if held.record.generation == 0 => held.record.clone(),
@@ -98,6 +104,11 @@ impl Attempt<'_> {
             None if self.cause == Cause::Recovery => Outcome::Idle,
             None => self.ask(journal, &base),
         }
+    }
+
+    /// Whether half of its life is over.
+    fn is_half_over(&self, held: &Held) -> bool {
+        held.life.refresh_at(held.life.length(), 0) <= self.holdings.clock.now()
     }
 
     /// Whether what is stored is another process's work.

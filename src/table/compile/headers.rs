@@ -4,13 +4,13 @@ use std::sync::Arc;
 
 use http::{HeaderName, HeaderValue};
 
-use crate::config::model::{Auth, HeaderEdits, Route, SignDefaults};
+use crate::config::model::{Auth, HeaderEdits, Route, SignDefaults, SignScheme};
 use crate::diagnostic::{Diagnostic, Pos, Spanned};
 use crate::policy::sign;
 use crate::policy::template::{self, Template, TemplateError, Variable, Written};
 use crate::secret::Secret;
 
-use super::super::rewrite::{is_of_the_connection, reads_as};
+use super::super::rewrite::{SIGNATURE, SIGNATURE_INPUT, is_of_the_connection, reads_as};
 use super::super::route::{Edits, Filled, Mode, SignNames};
 
 /// Field names that no signature prefix may cover: the edge or HTTP itself needs them.
@@ -49,7 +49,17 @@ pub(super) fn sign_names(
     };
     let project_value = value(project, "the project's name", project.at, problems)?;
     let appid_value = value(app_id, "`app_id`", project.at, problems)?;
-    let names = SignNames { user, username, stamp, appid, project: project_name, sign, project_value, appid_value };
+    let names = SignNames {
+        prefix: prefix.into(),
+        user,
+        username,
+        stamp,
+        appid,
+        project: project_name,
+        sign,
+        project_value,
+        appid_value,
+    };
     Some((family.into(), Arc::new(names)))
 }
 
@@ -170,7 +180,9 @@ pub(super) fn injected(route: &Route, carried: Option<Carried<'_>>, family: &str
     let set = route.request_headers.set.iter().map(|(name, _)| name);
     let payload = route.payload.iter().filter(|(_, secret)| !secret.is_empty()).map(|(name, _)| name);
     let carried = carried.map(|carried| carried.header);
-    let names = set.chain(payload).chain(carried).map(|name| in_family_form(name));
+    let message = route.sign.as_ref().filter(|sign| sign.scheme == SignScheme::Rfc9421);
+    let message = message.into_iter().flat_map(|_| [in_family_form(&SIGNATURE_INPUT), in_family_form(&SIGNATURE)]);
+    let names = set.chain(payload).chain(carried).map(|name| in_family_form(name)).chain(message);
     names.filter(|name| !sign::in_family(name, family)).map(String::into_boxed_str).collect()
 }
 

@@ -251,6 +251,8 @@ impl<'u> Builder<'_, '_, 'u> {
             SignScheme::UserStamp => Some(Scheme::UserStamp),
             SignScheme::UserProjectStamp => Some(Scheme::UserProjectStamp),
             SignScheme::UserProjectAppidStamp => Some(Scheme::UserProjectAppidStamp),
+            SignScheme::HmacSha256 => Some(Scheme::HmacSha256),
+            SignScheme::Rfc9421 => Some(Scheme::Rfc9421),
             SignScheme::None => None,
         };
         self.report_token(sign, scheme);
@@ -263,7 +265,11 @@ impl<'u> Builder<'_, '_, 'u> {
     }
 
     fn report_token(&mut self, sign: &model::Sign, scheme: Option<Scheme>) {
-        if scheme.is_some() && sign.token.is_none() {
+        if let Some(scheme) = scheme.filter(|scheme| scheme.binds_request() && sign.token.is_none()) {
+            let message = format!("`{}` cannot be made without a token", scheme.name());
+            let hint = "give `token`, at least 31 characters, which the upstream knows too";
+            self.problems.push(Diagnostic::error("no_sign_token", sign.at, message).hint(hint));
+        } else if scheme.is_some() && sign.token.is_none() {
             let message = "without a token anybody can make this signature";
             let hint = "give `token`, at least 31 characters, if the upstream knows one";
             self.problems.push(Diagnostic::warning("no_sign_token", sign.at, message).hint(hint));

@@ -231,6 +231,11 @@ fn a_signature_without_a_token_is_mentioned() {
     assert_eq!(one(without_token(SignScheme::UserStamp)).code, "no_sign_token");
     assert_eq!(problems(without_token(SignScheme::None)), []);
     assert_eq!(problems(edited(|route| route.sign = sign(SignScheme::UserStamp))), []);
+    for scheme in [SignScheme::HmacSha256, SignScheme::Rfc9421] {
+        assert_eq!(error_codes(without_token(scheme)), ["no_sign_token"], "{scheme:?}: nothing could be made");
+    }
+    assert_eq!(problems(edited(|route| route.sign = sign(SignScheme::Rfc9421))), []);
+    assert_eq!(problems(edited(|route| route.sign = sign(SignScheme::HmacSha256))), [], "names are never ambiguous");
 }
 
 #[test]

@@ -159,7 +159,13 @@ fn the_six_headers_say_who_calls_and_the_signature_is_over_them() {
     assert_eq!(value(&plan, "x-kms-project"), Some("demo"));
     let claims = Claims { user: "dev@example.com", project: "demo", app_id: "1001", stamp: NOW };
     let signature = value(&plan, "x-kms-sign").unwrap();
-    assert!(signer::verify(signer::Scheme::UserProjectAppidStamp, &claims, Some(&Secret::new(SIGN_TOKEN)), signature));
+    assert!(signer::verify(
+        signer::Scheme::UserProjectAppidStamp,
+        &claims,
+        &signer::Message::default(),
+        Some(&Secret::new(SIGN_TOKEN)),
+        &signer::Presented::Sign(signature),
+    ));
     assert_eq!(removed(&plan), ["authorization"]);
 }
 
@@ -177,7 +183,13 @@ fn an_anonymous_caller_has_all_six_headers_with_an_empty_user() {
     assert_eq!((value(&plan, "x-kms-user"), value(&plan, "x-kms-username")), (Some(""), Some("")));
     let claims = Claims { user: "", project: "demo", app_id: "1001", stamp: NOW };
     let token = Secret::new(SIGN_TOKEN);
-    assert!(signer::verify(signer::Scheme::UserStamp, &claims, Some(&token), value(&plan, "x-kms-sign").unwrap()));
+    assert!(signer::verify(
+        signer::Scheme::UserStamp,
+        &claims,
+        &signer::Message::default(),
+        Some(&token),
+        &signer::Presented::Sign(value(&plan, "x-kms-sign").unwrap()),
+    ));
 }
 
 #[test]

@@ -109,7 +109,8 @@ words! {
     coding: Coding { Zstd => "zstd", Br => "br", Gzip => "gzip" }
     sign_scheme: SignScheme {
         UserStamp => "user-stamp", UserProjectStamp => "user-project-stamp",
-        UserProjectAppidStamp => "user-project-appid-stamp", None => "none",
+        UserProjectAppidStamp => "user-project-appid-stamp", HmacSha256 => "hmac-sha256", Rfc9421 => "rfc9421",
+        None => "none",
     }
 }
 

@@ -259,6 +259,24 @@ async fn a_machines_token_is_granted_when_it_is_wanted() {
     assert_eq!(idp.calls(), 4);
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_machines_token_is_granted_anew_though_the_disk_takes_none() {
+    let (place, idp) = (Place::new(), Idp::new());
+    let vault = Running::start(Some(&place), &idp, Clock::manual(WALL));
+    vault.use_provider(machine("idp"));
+    assert_eq!(vault.leased().await.unwrap(), "access-1");
+    vault.fill_disk();
+    for hour in 1..=3 {
+        pass(HOUR).await;
+        let lease = vault.leased().await.unwrap();
+        assert_eq!(lease, format!("access-{}", idp.calls()), "after {hour} hours");
+        assert!(idp.calls() > hour && idp.calls() <= 4 * (hour + 1), "{} calls in {hour} hours", idp.calls());
+    }
+    assert!(!vault.tokens().remove(0).durable);
+    vault.free_disk();
+    until("the disk to have it", || vault.tokens().remove(0).durable).await;
+}
+
 async fn started() -> (Arc<Idp>, Running) {
     let idp = Idp::new();
     let vault = Running::with_idp(None, &idp);
