@@ -63,6 +63,8 @@ pub struct Context {
     pub detail: String,
     /// The code of an answer of the edge's own.
     pub refused: Option<&'static str>,
+    /// Whether its query holds what no log may show, however much a log shows otherwise.
+    pub secret_query: bool,
     /// What the browser is to keep of its session, whatever it is answered.
     pub cookies: Vec<HeaderValue>,
     /// At its upstream.
@@ -111,6 +113,7 @@ impl Context {
             failure: None,
             detail: String::new(),
             refused: None,
+            secret_query: false,
             cookies: Vec::new(),
             attempts: Attempts::default(),
             reused: None,
@@ -250,7 +253,7 @@ impl Context {
             method: facts.method,
             host: facts.host,
             path: facts.path,
-            query: facts.query,
+            query: facts.query.filter(|_| !self.secret_query),
             protocol: facts.protocol,
             status,
             bytes_in,

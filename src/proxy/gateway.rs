@@ -34,6 +34,7 @@ use crate::observe::event::End;
 use crate::policy::request_gate::{self, Canonical, Gate, RequestView};
 use crate::policy::response_gate::{self, Verdict};
 use crate::policy::trace;
+use crate::table::decide::Step as LogInStep;
 use crate::table::{Action, Admitted, Decision, NoTrace, Place, Refusal, Route, rewrite};
 
 /// How long the rest of a request's body is read and forgotten so that its connection can go on.
@@ -88,6 +89,8 @@ impl ProxyHttp for Gateway {
                     Step::Answer(answer)
                 }
                 (Decision::LogIn(asked, place), Some(canonical)) => {
+                    // The issuer's answer has a code in it.
+                    ctx.secret_query = asked.step == LogInStep::End;
                     let answered = sso::answer(&self.0, &ctx.table, &ctx.id, &view, &canonical, &asked);
                     let answered = Box::pin(answered).await;
                     ctx.refused = answered.code;

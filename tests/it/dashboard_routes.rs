@@ -405,7 +405,10 @@ fn a_broken_file_is_said_and_what_was_in_force_stays() {
         let (status, verdict) = edge.reload();
         let found = &verdict["diagnostics"][0];
         assert_eq!((status, found["code"].as_str()), (422, Some(expected)), "{text}: {verdict}");
-        assert!(found["file"].as_str().unwrap().ends_with("state/dashboard.yaml") && found["line"].as_u64() <= Some(2), "{found}");
+        assert!(
+            found["file"].as_str().unwrap().ends_with("state/dashboard.yaml") && found["line"].as_u64() <= Some(2),
+            "{found}"
+        );
         assert_eq!(edge.get("/a").text(), "a");
         let refused = call(&edge, "POST", PRODUCTION, &route("/b", "b"));
         assert!(matches!(refused.status, 409 | 422), "{text}: {}", refused.text());

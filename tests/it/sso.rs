@@ -30,8 +30,9 @@ const ROUTES: &str = r#"
 "#;
 
 fn provider() -> OidcProvider {
-    let names = json!({ "Ann@Example.com": "安娜 Müller" });
-    OidcProvider::start_with(&json!({ "access_seconds": 3600, "names": names }))
+    let ann = json!({ "email": "Ann@Example.com", "email_verified": true, "name": "安娜 Müller" });
+    let unverified = json!({ "email": "eve@example.com", "email_verified": false });
+    OidcProvider::start_with(&json!({ "access_seconds": 3600, "people": { "ann": ann, "eve": unverified } }))
 }
 
 /// The key `oidc` for that client of a provider.
@@ -110,7 +111,8 @@ fn a_page_is_reached_by_way_of_the_log_in() {
     let (provider, origin) = (provider(), Origin::start());
     let edge = edge(&provider.url(), &origin);
     let mut visitor = Visitor::default();
-    let page = log_in(&provider, &mut visitor, &format!("{}/a0/x?y=1", edge.url()), "Ann@Example.com");
+    let back = log_in_at(&provider, &mut visitor, &format!("{}/a0/x?y=1", edge.url()), "ann");
+    let page = visitor.page(back.as_str());
     assert_eq!((page.status, page.url.path(), page.url.query()), (200, "/a0/x", Some("y=1")));
     let seen = origin.request_for("/api/x?y=1");
     assert_eq!(seen.header("x-kms-user"), Some("ann@example.com"));
@@ -133,7 +135,9 @@ fn a_page_is_reached_by_way_of_the_log_in() {
     assert_eq!(call.status, 200);
     assert_eq!(origin.request_for("/api/data").header("cookie"), Some("mine=1"));
     let output = edge.output();
-    for secret in [EDGE_SECRET, COOKIE_SECRET] {
+    let code = back.query_pairs().find(|(name, _)| name == "code").unwrap().1.into_owned();
+    assert_eq!(edge.logged("/.countersign/oidc/callback")["status"], 302);
+    for secret in [EDGE_SECRET, COOKIE_SECRET, &code] {
         assert!(!output.contains(secret) && !edge.access_lines().concat().contains(secret));
     }
 }
@@ -233,6 +237,10 @@ fn a_log_in_that_cannot_be_finished_ends_at_a_page() {
     let page = nameless.page(back.as_str());
     assert_eq!((page.status, session_of(&nameless).as_str()), (403, ""));
     assert!(page.html().contains("no_mail_address") && page.html().contains("Ask whoever runs"), "{}", page.html());
+    let mut eve = Visitor::default();
+    let back = log_in_at(&provider, &mut eve, &format!("{}/a0/x", edge.url()), "eve");
+    let page = eve.page(back.as_str());
+    assert_eq!((page.status, page.html().contains("has not been verified")), (403, true), "{}", page.html());
     // The same answer a second time, by the browser's back button, in the browser and elsewhere.
     let mut ann = Visitor::default();
     let back = log_in_at(&provider, &mut ann, &format!("{}/a0/x", edge.url()), "ann@example.com");
@@ -240,7 +248,7 @@ fn a_log_in_that_cannot_be_finished_ends_at_a_page() {
     assert_eq!(ann.page(back.as_str()).status, 200);
     assert_eq!(ann.page(back.as_str()).status, 400);
     let ended = |outcome: &str| edge.metrics().sum("countersign_oidc_logins_total", &[("outcome", outcome)]);
-    assert_eq!((ended("refused"), ended("no_mail_address"), ended("ok")), (1.0, 1.0, 1.0));
+    assert_eq!((ended("refused"), ended("no_mail_address"), ended("ok")), (1.0, 2.0, 1.0));
 }
 
 #[test]
@@ -278,9 +286,9 @@ fn whoever_leaves_leaves_the_issuer_as_well() {
         edge.call(&request)
     };
     for site in ["cross-site", "same-site"] {
-        logout("GET", &[("sec-fetch-site", site)]).expect_error(403, "cross_site_request");
+        logout("GET", &[("sec-fetch-site", site)]).expect_error(403, "cross_site");
     }
-    logout("POST", &[("origin", "http://evil.test")]).expect_error(403, "cross_site_request");
+    logout("POST", &[("origin", "http://evil.test")]).expect_error(403, "cross_site");
     logout("PUT", &[]).expect_error(405, "method_not_allowed");
     for (method, field) in [("GET", ("sec-fetch-site", "same-origin")), ("POST", ("origin", &*edge.url()))] {
         let left = logout(method, &[field]);

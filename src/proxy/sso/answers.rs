@@ -31,7 +31,7 @@ pub struct Trouble {
 /// Another site's page has no say in who is logged in here.
 pub const OF_ANOTHER_SITE: Trouble = Trouble {
     status: 403,
-    code: "cross_site_request",
+    code: "cross_site",
     outcome: "",
     message: "a page of another site has asked for this",
     advice: "Open this address from a page of this site, or type it.",

@@ -2,7 +2,7 @@
 //   port            0: any
 //   access_seconds  how long access tokens live
 //   refresh_seconds how long refresh tokens live
-//   names           what people are called, by the mail address that they log in with
+//   people          what is known of people, by what they log in with: claims
 // Prints `listening PORT`. Code with PKCE (required), refresh tokens that rotate (a spent one revokes its whole family), the
 // device flow. Whoever logs in is who he says. Clients: `countersign`, public, and `confidential`, with a secret; and for people
 // who log in at an edge `edge` and `other`, on any port of loopback and of *.test. Without an @ one has no mail address.
@@ -14,7 +14,7 @@ import { pathToFileURL } from "node:url";
 // The packages are installed beside the tests' other downloads, not beside this file.
 const Provider = (await import(pathToFileURL(process.env.OIDC_PROVIDER).href)).default;
 
-const settings = { port: 0, access_seconds: 3600, refresh_seconds: 86400, names: {}, ...JSON.parse(process.argv[2] ?? "{}") };
+const settings = { port: 0, access_seconds: 3600, refresh_seconds: 86400, people: {}, ...JSON.parse(process.argv[2] ?? "{}") };
 const server = createServer();
 server.listen(settings.port, "127.0.0.1", () => {
   const { port } = server.address();
@@ -73,7 +73,7 @@ const EDGES = {
 
 function person(sub) {
   const mail = sub.includes("@") ? { email: sub, email_verified: true } : {};
-  return { sub, ...mail, ...(settings.names[sub] ? { name: settings.names[sub] } : {}) };
+  return { sub, ...mail, ...settings.people[sub] };
 }
 
 function configuration() {

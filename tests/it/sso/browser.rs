@@ -31,7 +31,7 @@ fn a_person_logs_in_and_out() {
     assert!(refused[2].as_str().unwrap().contains("authentication_required"), "{refused}");
     browser.open(&url("/a0/x?y=1"));
     assert!(browser.url().starts_with(&provider.url()), "{}", browser.url());
-    browser.fill(&browser.find("input[name=login]"), "Ann@Example.com");
+    browser.fill(&browser.find("input[name=login]"), "ann");
     browser.fill(&browser.find("input[name=password]"), "x");
     browser.click(&browser.find("button[type=submit]"));
     browser.press("Continue");

@@ -53,7 +53,7 @@ pub(super) fn decode(decoder: &mut Decoder<'_, '_>, node: &Node<'_>) -> Option<O
     // Empty: a public client.
     let client_secret = fields.get("client_secret").and_then(|node| decoder.secret(node));
     let cookie_secret = cookie_secret(decoder, &fields);
-    let session = fields.get("session").and_then(|node| decoder.parsed(node, value::positive_duration));
+    let session = fields.get("session").and_then(|node| decoder.parsed(node, length));
     let scopes = scopes(decoder, &fields);
     let claims = claims(decoder, &fields);
     let redirect_url = optional_url(decoder, &fields, "redirect_url", callback);
@@ -106,6 +106,18 @@ pub(super) fn ca(decoder: &mut Decoder<'_, '_>, fields: &Fields<'_, '_>) -> Opti
         decoder.depends_on_file(&ca.value);
     }
     ca
+}
+
+/// As short as it may be without people being sent in circles.
+const SHORTEST_SESSION: Duration = Duration::from_secs(60);
+
+fn length(text: &str) -> Result<Duration, Problem> {
+    match value::positive_duration(text)? {
+        length if length < SHORTEST_SESSION => {
+            Err(Problem::says("out_of_range", "is too short to get anything done").hint("give at least 1m"))
+        }
+        length => Ok(length),
+    }
 }
 
 /// Empty: the process's own key.
