@@ -55,6 +55,7 @@ mod retries;
 mod routing;
 mod sign_tokens;
 mod signing;
+mod sso;
 mod streaming;
 mod switch;
 mod tls;
