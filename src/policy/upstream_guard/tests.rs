@@ -429,8 +429,17 @@ fn the_message_names_the_range() {
 
 #[test]
 fn names_of_a_cluster_are_told_by_their_look() {
-    for inside in ["users", "users.", "USERS", "a.default.svc", "a.b.svc.cluster.local", "x.INTERNAL", "nas.home.arpa."]
-    {
+    for inside in [
+        "users",
+        "users.",
+        "USERS",
+        "a.default.svc",
+        "a.b.svc.cluster.local",
+        "x.INTERNAL",
+        "nas.home.arpa.",
+        "users-1.internal.example",
+        "a.b.svc.corp.example",
+    ] {
         assert!(is_cluster_name(inside), "{inside}");
     }
     for outside in

@@ -237,8 +237,8 @@ impl Known {
 
 fn outside_warning(at: Pos, host: &str) -> Diagnostic {
     let message = format!("`{host}` is called over plain http, which is for names inside the cluster");
-    let hint = "use https outside of it; names inside have one label, or end in `.svc`, `.cluster.local`, `.internal` or \
-                `.local`";
+    let hint =
+        "use https outside of it; names inside have one label, or `.internal` or `.svc` in them, or end in `.local`";
     Diagnostic::warning("plain_http_outside", at, message).hint(hint)
 }
 
