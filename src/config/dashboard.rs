@@ -8,6 +8,9 @@
 //! Invariants: it creates no project, and no environment but the two that every project has; a prefix that the operator's
 //! files route is never taken from them.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::HashMap;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::Path;
