@@ -5,6 +5,7 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
+use super::dashboard;
 use super::decoder::{Decoder, Gathered};
 use super::fields::Shape;
 use super::model::{
@@ -200,6 +201,11 @@ impl Parts {
                 })
             })
         })
+    }
+
+    /// Whether this is no running process, and the state directory another user's.
+    pub fn is_somebody_elses(&self, dir: &Path) -> bool {
+        self.kept_in.is_none() && dashboard::is_somebody_elses(&self.state_dir(dir))
     }
 
     /// What sign tokens are sealed with in the state directory; `None`: they are not.
