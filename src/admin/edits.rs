@@ -15,7 +15,6 @@ use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use crate::clock::unix_millis;
 use crate::config::data::Data;
 use crate::edit::dashboard::{Key, Place};
 use crate::edit::preview::Preview;
@@ -89,13 +88,13 @@ pub fn change(shared: &Shared, caller: &Caller, wanted: &Wanted) -> Result<Chang
         if let Some(expected) = &wanted.expected {
             expected.admit(Some(&routes.digest()))?;
         }
-        let plan = routes.plan(&wanted.place, wanted.edit.clone(), unix_millis()).map_err(fault)?;
+        let plan = routes.plan(&wanted.place, wanted.edit.clone()).map_err(fault)?;
         let outcome = match wanted.run {
             Run::Real => {
                 let note = Note { who: caller.who.to_string(), what: plan.what.clone() };
-                alone.apply_as(&note, &plan.token, &plan.changes).map(|report| (report, None))
+                alone.apply_after(&plan.token, &note, &plan.changes).map(|report| (report, None))
             }
-            Run::Dry => judged(shared, &[&*plan.token, &*plan.changes].concat()),
+            Run::Dry => judged(shared, &plan.all()),
         };
         match outcome {
             Ok((report, preview)) => {
@@ -421,7 +420,11 @@ pub async fn undo(State(shared): State<Arc<Shared>>, RawQuery(query): RawQuery, 
     let work = move || {
         let asked: AskedUndo = if body.is_empty() { AskedUndo::default() } else { undo_of(&body)? };
         let run = Asked::of(query.as_deref())?.run;
-        let (past, report, preview) = take_back(&shared, asked.id, run).map_err(not_undone)?;
+        let undone = match run {
+            Run::Real => take_back(&shared, asked.id, run).map(|(past, report)| (past, report, None)),
+            Run::Dry => foresee(&shared, asked.id),
+        };
+        let (past, report, preview) = undone.map_err(not_undone)?;
         let what = format!("undone: {}", past.note.what);
         let mut shown = would(&report, &[], preview.as_ref());
         if let Some(map) = shown.as_object_mut() {
@@ -448,12 +451,16 @@ fn undo_of(body: &[u8]) -> Result<AskedUndo, Problem> {
 ///
 /// # Errors
 /// See [`NotUndone`].
-pub fn take_back(shared: &Shared, id: Option<u64>, run: Run) -> Result<(Past, Report, Option<Preview>), NotUndone> {
-    let alone = shared.editor.alone();
-    if run == Run::Real {
-        return alone.undo(id).map(|(past, report)| (past, report, None));
+pub fn take_back(shared: &Shared, id: Option<u64>, run: Run) -> Result<(Past, Report), NotUndone> {
+    match run {
+        Run::Real => shared.editor.alone().undo(id),
+        Run::Dry => foresee(shared, id).map(|(past, report, _)| (past, report)),
     }
-    let (past, changes) = alone.reverse(id)?;
+}
+
+/// What taking a change back would do, also to the last requests.
+fn foresee(shared: &Shared, id: Option<u64>) -> Result<(Past, Report, Option<Preview>), NotUndone> {
+    let (past, changes) = shared.editor.alone().reverse(id)?;
     let (report, preview) = judged(shared, &changes)?;
     Ok((past, report, preview))
 }

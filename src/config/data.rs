@@ -11,7 +11,7 @@ mod masked;
 mod write;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use super::parse;
 use super::tree::{Kind, Node};

@@ -183,7 +183,10 @@ fn prune(data: &mut Data, path: &[&str]) {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+    use crate::config::data::tests::data as anything;
 
     const TEXT: &str = "projects:\n  demo:\n    environments:\n      production:\n        routes:\n          \
         - { prefix: /a/, upstream: \"https://a.test\", unknown: [1, 0x10, ~] } # mine\n          - { prefix: /b, respond: {} }\n";
@@ -211,6 +214,42 @@ mod tests {
         assert_eq!(keys(&after, &place()), ["/a", "/b2", "/c"]);
         assert!(after.routes(&place())[0] == before.routes(&place())[0], "{}", String::from_utf8_lossy(&after.write()));
         assert!(String::from_utf8(after.write()).unwrap().contains("0x10"));
+    }
+
+    /// A route with anything in it.
+    fn any_route(prefix: usize, content: Data) -> Data {
+        Data::Map(vec![("prefix".to_owned(), Data::Text(format!("/r{prefix}"))), ("content".to_owned(), content)])
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(300))]
+
+        #[test]
+        fn whatever_is_edited_the_other_routes_stay(
+            contents in prop::collection::vec(anything(), 1..6),
+            new in anything(),
+            chosen in any::<prop::sample::Index>(),
+            action in 0..3u8,
+        ) {
+            let routes: Vec<Data> = contents.into_iter().enumerate().map(|(at, it)| any_route(at, it)).collect();
+            let elsewhere = Place { environment: "dev".to_owned(), ..place() };
+            let mut dashboard = Dashboard::read(b"").unwrap();
+            for route in &routes {
+                dashboard.add(&place(), route.clone()).unwrap();
+                dashboard.add(&elsewhere, route.clone()).unwrap();
+            }
+            let mut edited = Dashboard::read(&dashboard.write()).unwrap();
+            let (mut expected, at) = (routes.clone(), chosen.index(routes.len()));
+            let new = any_route(99, new);
+            match action {
+                0 => (expected.push(new.clone()), edited.add(&place(), new).unwrap()).1,
+                1 => (expected[at] = new.clone(), edited.replace(&place(), at, new).unwrap()).1,
+                _ => (drop(expected.remove(at)), edited.remove(&place(), at).unwrap()).1,
+            }
+            let edited = Dashboard::read(&edited.write()).unwrap();
+            prop_assert!(edited.routes(&place()) == expected);
+            prop_assert!(edited.routes(&elsewhere) == routes);
+        }
     }
 
     #[test]

@@ -149,7 +149,7 @@ impl Editor {
     /// # Errors
     /// See [`Refused`].
     pub fn apply_as(&self, note: &Note, changes: &[Change]) -> Result<Report, Refused> {
-        self.alone().apply_as(note, &[], changes)
+        self.alone().apply_as(note, changes)
     }
 
     /// What was changed, the latest first. Blocks.
@@ -169,11 +169,19 @@ impl Alone<'_> {
         self.perform(changes)
     }
 
-    /// See [`Editor::apply_as`]. `first`: what is changed before the rest, and not remembered.
+    /// See [`Editor::apply_as`].
     ///
     /// # Errors
     /// See [`Refused`].
-    pub fn apply_as(&self, note: &Note, first: &[Change], changes: &[Change]) -> Result<Report, Refused> {
+    pub fn apply_as(&self, note: &Note, changes: &[Change]) -> Result<Report, Refused> {
+        self.apply_after(&[], note, changes)
+    }
+
+    /// The same. `first`: what is changed before the rest, and not remembered.
+    ///
+    /// # Errors
+    /// See [`Refused`].
+    pub fn apply_after(&self, first: &[Change], note: &Note, changes: &[Change]) -> Result<Report, Refused> {
         let all = [first, changes].concat();
         self.editor.judge(&all)?;
         let was: Vec<Option<Vec<u8>>> = changes.iter().map(check).collect::<Result<_, _>>()?;

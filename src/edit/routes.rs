@@ -214,10 +214,11 @@ impl Routes {
     ///
     /// # Errors
     /// See [`Fault`].
-    pub fn plan(&self, place: &Place, edit: Edit, now: UnixMillis) -> Result<Plan, Fault> {
+    pub fn plan(&self, place: &Place, edit: Edit) -> Result<Plan, Fault> {
         self.check(place)?;
         let mut dashboard = self.dashboard.clone();
         let unfit = |why| Fault::Unfit { path: self.path.clone(), why };
+        let now = crate::clock::unix_millis();
         let mut token = Vec::new();
         let (key, verb, steps) = match edit {
             Edit::Add(route) => {
@@ -395,6 +396,11 @@ fn read(path: &Path) -> Option<Data> {
 }
 
 impl Plan {
+    /// Everything that will be written.
+    pub fn all(&self) -> Vec<Change> {
+        [&*self.token, &*self.changes].concat()
+    }
+
     /// What a report says, in words about the route that was sent: errors all, warnings only where they are about the route.
     pub fn explain(&self, diagnostics: &[Value]) -> Vec<Remark> {
         let places = data::places(&self.text);

@@ -43,7 +43,7 @@ impl Bench {
     }
 
     fn plan(&self, edit: Edit) -> Result<Plan, Fault> {
-        Routes::open(self.editor.reloader().current())?.plan(&place(), edit, 1)
+        Routes::open(self.editor.reloader().current())?.plan(&place(), edit)
     }
 
     fn make(&self, edit: Edit) -> Report {
@@ -206,7 +206,7 @@ fn a_route_of_the_operators_is_shown_and_never_touched() {
     for edit in
         [Edit::Add(route("/own/")), Edit::Replace(Key::api("/own"), route("/own")), Edit::Remove(Key::api("/own"))]
     {
-        assert!(matches!(routes.plan(&place(), edit, 1), Err(Fault::Operators { line: 9, .. })));
+        assert!(matches!(routes.plan(&place(), edit), Err(Fault::Operators { line: 9, .. })));
     }
     assert_eq!(std::fs::read_to_string(bench.path("edge.yaml")).unwrap(), EDGE);
     assert_eq!(Dashboard::path(&bench.path("state")), bench.path("state/dashboard.yaml"));

@@ -281,9 +281,8 @@ fn try_it(
         }
         (None, _) => Edit::Add(form.route(None).map_err(|line| bad_line(visit, line))?),
     };
-    let plan = routes.plan(place, edit.clone(), clock::unix_millis()).map_err(edits::fault).map_err(wrong)?;
-    let changes = [&*plan.token, &*plan.changes].concat();
-    let judged = shared.editor.judge(&changes).map_err(|why| wrong(edits::refused(&plan, &why)))?;
+    let plan = routes.plan(place, edit.clone()).map_err(edits::fault).map_err(wrong)?;
+    let judged = shared.editor.judge(&plan.all()).map_err(|why| wrong(edits::refused(&plan, &why)))?;
     let remarks = plan.explain(&judged.report.diagnostics);
     let seen = preview::of(&judged, &shared.parts);
     let danger = matches!(edit, Edit::Remove(_)) || seen.changes.iter().any(|kind| outcome::is_grave(kind.change));

@@ -2,7 +2,8 @@ use proptest::prelude::*;
 
 use super::*;
 
-fn data() -> impl Strategy<Value = Data> {
+/// Anything that a file can hold.
+pub(crate) fn data() -> impl Strategy<Value = Data> {
     let scalar = prop_oneof![
         Just(Data::Null),
         any::<i64>().prop_map(|number| Data::Plain(number.to_string())),
