@@ -1,5 +1,6 @@
 //! What the edge answers by itself below `/.countersign/`, on every host of a project.
 
+use super::decide::Step;
 use super::matcher::ProjectEntry;
 
 /// The prefix. No route serves it.
@@ -50,6 +51,16 @@ impl Page {
         let name = path.strip_prefix(PREFIX)?.strip_prefix('/')?;
         PAGES.iter().find(|(known, _)| *known == name).map(|(_, page)| *page)
     }
+
+    /// What it does about a log-in, if it is one of those pages.
+    pub(super) fn step(self) -> Option<Step> {
+        match self {
+            Self::OidcLogin => Some(Step::Begin),
+            Self::OidcCallback => Some(Step::End),
+            Self::OidcLogout => Some(Step::Leave),
+            _ => None,
+        }
+    }
 }
 
 impl ProjectEntry {
@@ -60,7 +71,7 @@ impl ProjectEntry {
                 self.browser.is_some()
             }
             Page::Environment => true,
-            Page::OidcLogin | Page::OidcCallback | Page::OidcLogout => false,
+            Page::OidcLogin | Page::OidcCallback | Page::OidcLogout => self.identification.log_in().is_some(),
         }
     }
 }

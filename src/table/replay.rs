@@ -145,7 +145,7 @@ impl Table {
         let client = self.client_named(asked.client);
         let known = !asked.source.is_empty() && asked.client.is_empty();
         let person = known.then_some((asked.source, &person));
-        let assumed = Assumed { environment: asked.environment, client, person, outcome: None };
+        let assumed = Assumed { environment: asked.environment, client, person, ..Assumed::default() };
         let (decision, canonical) = self.decide_assuming(&request, now, assumed, &mut NoTrace);
         Some(Outcome::of(decision, canonical.as_ref()))
     }
@@ -178,8 +178,12 @@ impl Outcome {
                 let environment = Some(Arc::clone(&route.environment));
                 Self { environment, route: Some(route), answer: Answer::Options, user: nobody }
             }
-            // Nothing that is replayed has a password.
-            Decision::ServerOptions | Decision::Verify(_) => {
+            Decision::LogIn(_, place) => {
+                let answer = Answer::Refused { status: 401, code: "authentication_required" };
+                Self { environment: place.environment, route: place.route, answer, user: nobody }
+            }
+            // Nothing that is replayed has a password, a session or a token.
+            Decision::ServerOptions | Decision::Verify(_) | Decision::Ask(_) => {
                 Self { environment: None, route: None, answer: Answer::Options, user: nobody }
             }
         }

@@ -57,6 +57,7 @@ mod retries;
 mod routing;
 mod sign_tokens;
 mod signing;
+mod sso;
 mod streaming;
 mod switch;
 mod tls;
