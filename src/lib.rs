@@ -4,7 +4,7 @@
 //!
 //! | floor | modules | what it may know |
 //! | --- | --- | --- |
-//! | words | [`id`], [`clock`], [`secret`], [`private`], [`sealed`], [`diagnostic`], [`mod@exit`], [`follow`], [`outbound`], [`observe`] | nothing above |
+//! | words | [`id`], [`clock`], [`secret`], [`private`], [`sealed`], [`sign_token`], [`diagnostic`], [`mod@exit`], [`follow`], [`outbound`], [`observe`] | nothing above |
 //! | mechanisms | [`config`], [`credential`], [`oidc`], [`policy`], [`tls`], [`users`] | words; never each other |
 //! | snapshot | [`table`] | config, credential, oidc, policy, tls, users |
 //! | services | [`reload`], [`proxy`], [`acme`] | table; never each other, and only `reload` knows `config` |
@@ -39,6 +39,7 @@ pub mod reload;
 pub mod sealed;
 pub mod secret;
 pub mod server;
+pub mod sign_token;
 pub mod table;
 pub mod tls;
 pub mod users;

@@ -50,6 +50,18 @@ impl Sealer {
         self.cipher(purpose).decrypt(XNonce::from_slice(nonce), sealed).ok().map(Zeroizing::new)
     }
 
+    /// Eight hex digits that tell secrets of one purpose apart: keyed, so that nobody without the key can try guesses.
+    pub fn fingerprint(&self, purpose: &str, secret: &Secret) -> String {
+        // HMAC takes keys of any length, so this cannot fail.
+        let digest = <Hmac<Sha256> as Mac>::new_from_slice(&*self.0).map(|mac| {
+            let mac = mac.chain_update("fingerprint\0").chain_update((purpose.len() as u64).to_be_bytes());
+            mac.chain_update(purpose).chain_update(secret.expose()).finalize().into_bytes()
+        });
+        let mut digits = digest.map(hex::encode).unwrap_or_default();
+        digits.truncate(8);
+        digits
+    }
+
     fn cipher(&self, purpose: &str) -> XChaCha20Poly1305 {
         // HMAC takes keys of any length, so this cannot fail; a key of zeros would still be no key of anybody's.
         let derived = <Hmac<Sha256> as Mac>::new_from_slice(&*self.0)

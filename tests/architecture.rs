@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 /// Words: the ground floor, and whom each may know there.
-const WORDS: [(&str, &[&str]); 10] = [
+const WORDS: [(&str, &[&str]); 11] = [
     ("clock", &[]),
     ("diagnostic", &[]),
     ("exit", &[]),
@@ -15,6 +15,7 @@ const WORDS: [(&str, &[&str]); 10] = [
     ("private", &["id", "secret"]),
     ("sealed", &["private", "secret"]),
     ("secret", &[]),
+    ("sign_token", &["clock", "sealed", "secret"]),
     ("observe", &["clock", "diagnostic", "id", "secret"]),
     ("outbound", &["clock"]),
 ];

@@ -26,6 +26,25 @@ impl Problem {
         Self { status, code, message: message.into(), headers: Vec::new(), diagnostics: None }
     }
 
+    /// Its status.
+    pub fn status(&self) -> StatusCode {
+        self.status
+    }
+
+    /// What it says to people.
+    pub fn message(&self) -> &str {
+        &self.message
+    }
+
+    /// What is wrong with what was sent, one by one, in words.
+    pub fn remarks(&self) -> Vec<String> {
+        let all = self.diagnostics.as_ref().and_then(serde_json::Value::as_array);
+        let text = |it: &serde_json::Value, key: &str| it[key].as_str().unwrap_or_default().to_owned();
+        let words = |it: &serde_json::Value| [text(it, "key"), text(it, "message"), text(it, "hint")];
+        let lines = all.into_iter().flatten().map(words);
+        lines.map(|words| words.into_iter().filter(|word| !word.is_empty()).collect::<Vec<_>>().join(": ")).collect()
+    }
+
     /// Does not offer Basic: a browser would ask for a password in a window of its own, and never forget it.
     pub fn without_basic(mut self) -> Self {
         self.headers.retain(|(_, value)| !value.as_bytes().starts_with(b"Basic "));

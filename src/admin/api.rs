@@ -21,7 +21,7 @@ use super::audit::NoChange;
 use super::change::aside;
 use super::form::Sent;
 use super::status::{Routes, Status};
-use super::{Shared, configuration, edits, entry, gate, landing, pages, tokens};
+use super::{Shared, configuration, edits, entry, environments, gate, landing, pages, preview, sign_tokens, tokens};
 
 const CONTENTS: &str = "countersign admin\n\n\
     GET    /dashboard                        for people\n\
@@ -32,7 +32,11 @@ const CONTENTS: &str = "countersign admin\n\n\
     GET    /api/v1/config                    the configuration in force, where each value came from, what was changed\n\
     GET    /api/v1/routes                    the table in force\n\
     POST   /api/v1/reload                    reads the configuration again\n\
+    POST   /api/v1/preview                   {\"files\"}: what an edit would do to the last requests\n\
     POST   /api/v1/explain                   {\"method\",\"url\",\"headers\",\"environment\",\"client\",\"from\"}\n\
+    GET    /api/v1/projects/{project}/environment        which environment serves by default, and its file's sha256\n\
+    PUT    /api/v1/projects/{project}/environment        {\"environment\"}: another one does; edits that value of the file\n\
+    POST   /api/v1/projects/{project}/environment/grant  {\"environment\",\"for\",\"host\"}: a link that puts one browser on it\n\
     GET    /api/v1/projects/{project}/environments/{environment}/routes\n\
     \x20                                        its routes, and where they stand; POST adds one\n\
     GET    /api/v1/projects/{project}/environments/{environment}/routes/{prefix}\n\
@@ -46,6 +50,13 @@ const CONTENTS: &str = "countersign admin\n\n\
     POST   /api/v1/tokens/{id}/refresh       refreshes a token now\n\
     POST   /api/v1/tokens/{id}/test          whether a token can be used\n\
     DELETE /api/v1/tokens/{id}               removes a token\n\
+    GET    /api/v1/projects/{project}/environments/{environment}/routes/{prefix}/sign-token\n                                             when a route's sign tokens were set\n\
+    PUT    /api/v1/projects/{project}/environments/{environment}/routes/{prefix}/sign-token\n                                             {\"token\"} or {\"generate\":true}; \"activate\":false for one that is only staged\n\
+    DELETE /api/v1/projects/{project}/environments/{environment}/routes/{prefix}/sign-token\n                                             the route signs without a token\n\
+    POST   /api/v1/projects/{project}/environments/{environment}/routes/{prefix}/sign-token/activate\n                                             the staged one signs\n\
+    POST   /api/v1/projects/{project}/environments/{environment}/routes/{prefix}/sign-token/rollback\n                                             the previous one signs again\n\
+    DELETE /api/v1/projects/{project}/environments/{environment}/routes/{prefix}/sign-token/next\n                                             forgets the staged one\n\
+    DELETE /api/v1/projects/{project}/environments/{environment}/routes/{prefix}/sign-token/previous\n                                             forgets the previous one\n\
     POST   /login                            {\"user\",\"password\"} or {\"token\"}: begins a session\n\
     POST   /logout                           ends it\n\
     GET    /api/v1/sessions                  who is logged in\n\
@@ -75,7 +86,10 @@ fn calls() -> Vec<Call> {
         (&["GET"], "/api/v1/config", get(config)),
         (&["GET"], "/api/v1/routes", get(routes)),
         (&["POST"], "/api/v1/reload", post(reload)),
+        (&["POST"], "/api/v1/preview", post(preview::files)),
         (&["POST"], "/api/v1/explain", post(explanation)),
+        (&["GET", "PUT"], "/api/v1/projects/{project}/environment", get(environments::show).put(environments::switch)),
+        (&["POST"], "/api/v1/projects/{project}/environment/grant", post(environments::grant)),
         (&["GET", "POST"], ROUTES, get(edits::list).post(edits::add)),
         (&["GET", "PUT", "DELETE"], ROUTE, get(edits::show).put(edits::replace).delete(edits::remove)),
         (&["GET", "POST"], "/api/v1/undo", get(edits::past).post(edits::undo)),
@@ -87,6 +101,31 @@ fn calls() -> Vec<Call> {
         (&["POST"], "/api/v1/tokens/{id}/refresh", post(tokens::refresh)),
         (&["POST"], "/api/v1/tokens/{id}/test", post(tokens::test)),
         (&["DELETE"], "/api/v1/tokens/{id}", delete(tokens::remove)),
+        (
+            &["GET", "PUT", "DELETE"],
+            "/api/v1/projects/{project}/environments/{environment}/routes/{prefix}/sign-token",
+            get(sign_tokens::show).put(sign_tokens::set).delete(sign_tokens::remove),
+        ),
+        (
+            &["POST"],
+            "/api/v1/projects/{project}/environments/{environment}/routes/{prefix}/sign-token/activate",
+            post(sign_tokens::activate),
+        ),
+        (
+            &["POST"],
+            "/api/v1/projects/{project}/environments/{environment}/routes/{prefix}/sign-token/rollback",
+            post(sign_tokens::roll_back),
+        ),
+        (
+            &["DELETE"],
+            "/api/v1/projects/{project}/environments/{environment}/routes/{prefix}/sign-token/next",
+            delete(sign_tokens::drop_next),
+        ),
+        (
+            &["DELETE"],
+            "/api/v1/projects/{project}/environments/{environment}/routes/{prefix}/sign-token/previous",
+            delete(sign_tokens::drop_previous),
+        ),
         (&["GET"], "/api/v1/sessions", get(entry::sessions)),
         (&["DELETE"], "/api/v1/sessions/{id}", delete(entry::revoke)),
         (&["GET"], "/api/v1/openapi.json", get(async || typed(StatusCode::OK, "application/json", OPENAPI))),

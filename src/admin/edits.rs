@@ -110,14 +110,15 @@ fn changed(shared: &Shared, wanted: &Wanted, plan: Plan, report: Report, before:
 }
 
 /// The routes as they are.
-fn open(shared: &Shared) -> Result<Routes, Problem> {
+pub fn open(shared: &Shared) -> Result<Routes, Problem> {
     if shared.parts.reloader.path().is_none() {
         return Err(change::problem(&Refused::NoFile));
     }
     Routes::open(shared.parts.reloader.current()).map_err(fault)
 }
 
-fn fault(fault: Fault) -> Problem {
+/// Why nothing can be done, as an answer.
+pub fn fault(fault: Fault) -> Problem {
     let words = fault.to_string();
     match fault {
         Fault::UnknownProject => Problem::new(StatusCode::NOT_FOUND, "unknown_project", words),
@@ -131,7 +132,7 @@ fn fault(fault: Fault) -> Problem {
 }
 
 /// Why it was not written; a prefix that the operator has just taken is found by the reader of the files.
-fn refused(plan: &Plan, why: &Refused) -> Problem {
+pub fn refused(plan: &Plan, why: &Refused) -> Problem {
     let Refused::Invalid(report) = why else { return change::problem(why) };
     let remarks = plan.explain(&report.diagnostics);
     let errors = || remarks.iter().filter(|remark| remark.severity == "error");

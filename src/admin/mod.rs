@@ -17,15 +17,18 @@ pub mod client;
 mod configuration;
 mod edits;
 mod entry;
+mod environments;
 mod form;
 mod gate;
 mod landing;
 mod login;
 mod origin;
 mod pages;
+mod preview;
 mod samples;
 mod serve;
 mod session;
+mod sign_tokens;
 mod status;
 pub mod token;
 mod tokens;
@@ -142,6 +145,8 @@ struct Shared {
     samples: Arc<samples::Samples>,
     /// Logins that have begun in a browser.
     underway: pages::Underway,
+    /// Changes of routes that were looked at in a browser.
+    pending: pages::Pending,
     /// Places for those who follow the log.
     streams: Arc<tokio::sync::Semaphore>,
 }
@@ -194,6 +199,7 @@ fn start_with(listener: TcpListener, wire: Wire, parts: Parts, patience: Patienc
         patience,
         samples: Arc::default(),
         underway: pages::Underway::default(),
+        pending: pages::Pending::default(),
         streams: pages::places(),
     });
     let serve = move || {

@@ -14,7 +14,7 @@ use crate::table::route::Auth;
 use crate::table::upstream::Standing;
 use crate::table::{Action, Endpoint, Route, Table, Upstream};
 
-use super::Shared;
+use super::{Shared, sign_tokens};
 
 /// `GET /api/v1/status`.
 #[derive(Debug, Serialize)]
@@ -209,6 +209,8 @@ struct RouteStatus<'t> {
     auth: &'static str,
     methods: Option<Vec<&'t str>>,
     signed: bool,
+    /// When its sign tokens were set, with a fingerprint of each: the one that signs, the next, the previous.
+    sign_tokens: Vec<sign_tokens::One>,
     payload: Vec<&'t str>,
     file: &'t str,
     line: u32,
@@ -217,12 +219,15 @@ struct RouteStatus<'t> {
 impl<'t> Routes<'t> {
     /// Of a table, in file order.
     pub fn of(table: &'t Table) -> Self {
-        Self { generation: table.generation, routes: table.routes.iter().map(|route| RouteStatus::of(route)).collect() }
+        Self {
+            generation: table.generation,
+            routes: table.routes.iter().map(|route| RouteStatus::of(table, route)).collect(),
+        }
     }
 }
 
 impl<'t> RouteStatus<'t> {
-    fn of(route: &'t Route) -> Self {
+    fn of(table: &Table, route: &'t Route) -> Self {
         let (action, upstream, status) = match &route.action {
             Action::Forward(forward) => ("proxy", Some(&*forward.upstream.name), None),
             Action::Files(_) => ("files", None, None),
@@ -240,6 +245,7 @@ impl<'t> RouteStatus<'t> {
             auth: auth(route.auth),
             methods: route.methods.as_ref().map(|methods| methods.iter().map(http::Method::as_str).collect()),
             signed: route.sign.as_ref().is_some_and(|sign| sign.scheme.is_some()),
+            sign_tokens: sign_tokens::ones(table, route, clock::unix_millis()),
             payload: route.payload.iter().map(|(name, _)| name.as_str()).collect(),
             file: &route.file,
             line: route.line,

@@ -8,11 +8,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
-use super::Env;
 use super::interpolate::{self, Fault, Filled};
 use super::mask;
 use super::tree::{Entry, Kind, Node};
 use super::value::{Problem, shown};
+use super::{Env, Overlay};
 use crate::diagnostic::{Diagnostic, FileId, Pos, Severity, Spanned};
 
 /// How many problems are kept: more than anyone reads, fewer than would fill the memory.
@@ -22,6 +22,8 @@ pub const MOST: usize = 10_000;
 pub struct Gathered<'e> {
     /// The environment.
     pub env: Env<'e>,
+    /// Files as they would be.
+    pub overlay: &'e Overlay,
     /// All problems, up to [`MOST`].
     diagnostics: Vec<Diagnostic>,
     /// That there were more, at the first of them.
@@ -42,9 +44,10 @@ pub struct Gathered<'e> {
 
 impl<'e> Gathered<'e> {
     /// Nothing yet.
-    pub fn new(env: Env<'e>) -> Self {
+    pub fn new(env: Env<'e>, overlay: &'e Overlay) -> Self {
         Self {
             env,
+            overlay,
             diagnostics: Vec::new(),
             dropped: None,
             masked: BTreeMap::new(),

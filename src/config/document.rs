@@ -8,7 +8,8 @@ use std::path::{Path, PathBuf};
 use super::decoder::{Decoder, Gathered};
 use super::fields::Shape;
 use super::model::{
-    Acme, Admin, Client, Credential, Group, Identity, Listener, Logging, Model, Project, Provider, Server, Tokens,
+    Acme, Admin, Client, Credential, Environment, Group, Identity, Listener, Logging, Model, Project, Provider, Route,
+    Server, Sign, Tokens,
 };
 use super::section::{
     acme, admin, clients, credentials, identity, listeners, logging, projects, providers, server, tokens, upstreams,
@@ -16,6 +17,8 @@ use super::section::{
 use super::tree::{Entry, Kind, Node};
 use super::value::shown;
 use crate::diagnostic::{Diagnostic, Pos, Spanned};
+use crate::sealed::Sealer;
+use crate::sign_token::RouteName;
 
 const DOCUMENT: Shape = Shape {
     what: "the configuration",
@@ -173,6 +176,35 @@ impl Parts {
                 .hint("rename or remove one of the two")
                 .related(*first, "first defined here"),
         );
+    }
+
+    /// Every route that signs.
+    pub fn signed(&self) -> impl Iterator<Item = (RouteName<'_>, &Sign)> {
+        self.projects.iter().flat_map(|project| {
+            project.environments.iter().flat_map(move |environment| {
+                environment.routes.iter().filter_map(move |route| {
+                    let name =
+                        RouteName { project: &project.name, environment: &environment.name, prefix: &route.prefix };
+                    Some((name, route.sign.as_ref()?))
+                })
+            })
+        })
+    }
+
+    /// The same, to be lent what is kept for them.
+    pub fn signed_mut(&mut self) -> impl Iterator<Item = (RouteName<'_>, &mut Sign)> {
+        self.projects.iter_mut().flat_map(|Project { name: project, environments, .. }| {
+            environments.iter_mut().flat_map(|Environment { name: environment, routes }| {
+                routes.iter_mut().filter_map(|Route { prefix, sign, .. }| {
+                    Some((RouteName { project, environment, prefix }, sign.as_mut()?))
+                })
+            })
+        })
+    }
+
+    /// What sign tokens are sealed with in the state directory; `None`: they are not.
+    pub fn sealing_key(&self) -> Option<Sealer> {
+        tokens::sealing_key(&self.tokens)
     }
 
     /// Checks what only all files together can show.

@@ -15,6 +15,7 @@ use super::include;
 use super::mask;
 use super::parse;
 use super::secrets::reason;
+use super::sign_tokens;
 use super::tree::narrow;
 use super::value::{Problem, printable, shown};
 use super::{Env, Loading, Overlay, SourceFile, Sources};
@@ -41,7 +42,7 @@ impl<'e> Walk<'e> {
     /// A walk over nothing yet.
     pub fn new(env: Env<'e>, overlay: &'e Overlay) -> Self {
         Self {
-            gathered: Gathered::new(env),
+            gathered: Gathered::new(env, overlay),
             overlay,
             sources: Vec::new(),
             parts: Parts::default(),
@@ -106,6 +107,7 @@ impl<'e> Walk<'e> {
     /// Ends the walk. `dir`: the first file's directory.
     pub fn finish(mut self, dir: &Path) -> Loading {
         self.parts.check(&mut self.gathered);
+        sign_tokens::lend(&mut self.parts, &mut self.gathered, self.overlay, dir);
         let sha256 = self.digest();
         for (id, ranges) in std::mem::take(&mut self.gathered.masked) {
             if let Some(source) = self.sources.get_mut(usize::from(id.0)) {

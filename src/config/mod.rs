@@ -23,9 +23,11 @@ mod mask;
 pub mod model;
 mod overlay;
 mod parse;
+pub mod place;
 pub mod render;
 mod secrets;
 mod section;
+mod sign_tokens;
 mod syntax;
 mod tree;
 mod value;
@@ -38,6 +40,7 @@ mod tests;
 
 use std::path::{Path, PathBuf};
 
+pub use crate::sign_token::SHORTEST as SHORTEST_SIGN_TOKEN;
 pub use address::prefix as parse_prefix;
 pub use dashboard::DASHBOARD;
 pub use effective::{Effective, Line, Origin};
@@ -45,7 +48,7 @@ pub use files::read_limited;
 pub use header::prefix as parse_header_prefix;
 pub use model::Model;
 pub use overlay::Overlay;
-pub use section::sign::SHORTEST as SHORTEST_SIGN_TOKEN;
+pub use section::tokens::sealing_key;
 pub use value::{Problem, duration as parse_duration};
 
 use crate::diagnostic::Diagnostic;

@@ -513,6 +513,8 @@ pub struct Sign {
     pub scheme: SignScheme,
     /// The secret shared with the upstream, at least 31 characters; `None`: signed without one.
     pub token: Option<Spanned<Secret>>,
+    /// Where the token is, and which others there are beside it.
+    pub tokens: crate::sign_token::Tokens,
     /// Where the key stands in its file.
     pub at: Pos,
 }

@@ -33,6 +33,19 @@ impl Overlay {
         }
     }
 
+    /// What takes the place of a file's contents; `None`: nothing does. (`Some(None)`: it is not there.)
+    pub(super) fn instead_of(&self, path: &Path) -> Option<Option<&[u8]>> {
+        self.of(path).map(Option::as_deref)
+    }
+
+    /// The names of the files of a directory that would be there.
+    pub(super) fn names_in<'o>(&'o self, directory: &Path) -> impl Iterator<Item = String> + use<'o> {
+        let directory = real(directory);
+        let within = move |path: &&PathBuf| path.parent() == Some(&directory);
+        let there = self.0.iter().filter(|(_, contents)| contents.is_some()).map(|(path, _)| path);
+        there.filter(within).filter_map(|path| Some(path.file_name()?.to_str()?.to_owned()))
+    }
+
     fn of(&self, path: &Path) -> Option<&Option<Vec<u8>>> {
         if self.0.is_empty() { None } else { self.0.get(&real(path)) }
     }

@@ -16,7 +16,7 @@ use saphyr_parser::{Event, Parser, ScalarStyle, Span, Tag};
 use super::syntax;
 use super::tree::{Entry, Kind, Node, narrow};
 use crate::diagnostic::{Diagnostic, FileId, Pos};
-use mapping::{Open, duplicate, key};
+use mapping::{Key, Open, duplicate, key};
 
 /// How deep collections may nest.
 pub const MAX_DEPTH: usize = 64;
@@ -244,8 +244,8 @@ impl<'t> Builder<'t> {
             Content::Sequence(nodes) => nodes.push(node),
             Content::Mapping(open) => match open.key.take() {
                 None => open.key = Some(key(&node)?),
-                Some((key, at)) => {
-                    if let Some((entry, first)) = open.insert(Entry { key, at, value: node }) {
+                Some(Key { text, at, bytes }) => {
+                    if let Some((entry, first)) = open.insert(Entry { key: text, at, bytes, value: node }) {
                         self.diagnostics.push(duplicate(&entry, first));
                         self.dropped.push(entry);
                     }

@@ -65,7 +65,11 @@ impl Decoder<'_, '_> {
             }
             (self.dir.join(path), true)
         };
-        let read = read(&path);
+        let read = match self.gathered.overlay.instead_of(&path) {
+            None => read(&path),
+            Some(Some(bytes)) => text(bytes.to_vec()).map(|text| Found { text, open_to_others: false }),
+            Some(None) => Err(cannot(&std::io::ErrorKind::NotFound.into())),
+        };
         self.gathered.depends_on(&path, read.as_ref().ok().map(|found| found.text.as_bytes()));
         match read {
             Ok(found) => {
@@ -121,7 +125,7 @@ struct Found {
 
 /// A small text file without its one trailing line end; the error is the rest of a sentence.
 fn read(path: &Path) -> Result<Found, String> {
-    let cannot = |error: std::io::Error| format!("cannot be read: {}", reason(&error));
+    let cannot = |error: std::io::Error| cannot(&error);
     // Asked before opening: a named pipe in the file's place would hold the reader up.
     let metadata = std::fs::metadata(path).map_err(cannot)?;
     if !metadata.is_file() {
@@ -133,6 +137,15 @@ fn read(path: &Path) -> Result<Found, String> {
     if bytes.len() as u64 > MAX_SECRET_FILE {
         return Err("is larger than 64 KiB".into());
     }
+    Ok(Found { text: text(bytes)?, open_to_others: open_to_others_mode(&metadata) })
+}
+
+fn cannot(error: &std::io::Error) -> String {
+    format!("cannot be read: {}", reason(error))
+}
+
+/// A secret without the one line end behind it.
+fn text(bytes: Vec<u8>) -> Result<String, String> {
     let mut text = String::from_utf8(bytes).map_err(|_| "is not UTF-8 text")?;
     if text.ends_with('\n') {
         text.pop();
@@ -140,7 +153,7 @@ fn read(path: &Path) -> Result<Found, String> {
             text.pop();
         }
     }
-    Ok(Found { text, open_to_others: open_to_others_mode(&metadata) })
+    Ok(text)
 }
 
 /// An error of the system in plain words.

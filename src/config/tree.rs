@@ -41,6 +41,8 @@ pub struct Entry<'t> {
     pub key: Cow<'t, str>,
     /// Where the key stands.
     pub at: Pos,
+    /// The key's bytes in the text, quotes included.
+    pub bytes: Range<usize>,
     /// What it is given.
     pub value: Node<'t>,
 }
@@ -58,6 +60,11 @@ impl<'t> Node<'t> {
             node = shared;
         }
         node
+    }
+
+    /// Whether it is an alias, so that what it stands for is written elsewhere.
+    pub fn is_alias(&self) -> bool {
+        self.target().bytes.start != self.bytes.start
     }
 
     /// What it is, never [`Kind::Shared`].

@@ -1,6 +1,6 @@
 //! Changes that the control plane makes to the files of the configuration: an environment switched, a route added.
 //!
-//! Flow: whoever changes something says which files will say what, and what they said when it was looked at ([`Change`]);
+//! Flow: whoever changes something (`environment`, over `scalar`) says which files will say what, and what they said when it was looked at ([`Change`]);
 //! [`Editor::judge`] compiles the configuration as it would be, touching nothing; [`Editor::apply`] does the same, then
 //! writes (`file`: whole or not at all), then reloads. `dashboard` is the one file that is all ours, `routes` what is done to its
 //! routes, `undo` the way back.
@@ -9,8 +9,12 @@
 //! one change at a time.
 
 pub mod dashboard;
+pub mod environment;
 pub mod file;
+pub mod preview;
 pub mod routes;
+pub mod scalar;
+pub mod sign_token;
 #[cfg(test)]
 mod tests;
 pub mod undo;

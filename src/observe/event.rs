@@ -38,6 +38,8 @@ pub struct RequestEnd<'a> {
     pub project: &'a str,
     /// Empty when none was found.
     pub environment: &'a str,
+    /// Whether the request said itself which environment serves it, by a field or a cookie.
+    pub environment_named: bool,
     /// The prefix; empty when none matched.
     pub route: &'a str,
     /// Of the table that decided.

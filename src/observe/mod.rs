@@ -8,6 +8,7 @@ pub mod live;
 pub mod log;
 pub mod metrics;
 pub mod recent;
+pub mod requests;
 mod spool;
 pub mod systemd;
 mod text;
@@ -40,6 +41,8 @@ pub struct Observer {
     pub access: access_log::AccessLog,
     /// The last lines of both logs.
     pub recent: Arc<recent::Recent>,
+    /// The last requests.
+    pub requests: requests::Requests,
     /// The process's log, when this proxy may configure it.
     process_log: Option<log::ProcessLog>,
 }
@@ -68,7 +71,15 @@ impl Observer {
             process_log.configure(&settings.log)?;
         }
         let metrics = metrics::Metrics::new(Arc::clone(&live));
-        Ok(Self { metrics, live, totals: totals::Totals::default(), access, recent, process_log })
+        Ok(Self {
+            metrics,
+            live,
+            totals: totals::Totals::default(),
+            access,
+            recent,
+            requests: Default::default(),
+            process_log,
+        })
     }
 
     /// One that logs no requests and leaves the process log alone.
@@ -84,6 +95,7 @@ impl Observer {
     pub fn request_end(&self, series: &RouteSeries, event: &RequestEnd<'_>) {
         self.metrics.request(series, event);
         self.totals.record(event);
+        self.requests.record(event);
         self.access.write(event);
         if let Some(level) = failure_level(event) {
             log_failure(level, event);
@@ -180,6 +192,7 @@ pub(crate) mod tests {
             bytes_out: 512,
             project: "demo",
             environment: "production",
+            environment_named: false,
             route: "/a0",
             generation: 3,
             client: "laptop",

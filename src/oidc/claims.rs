@@ -160,7 +160,7 @@ impl Claims {
     fn audience(&self, expected: &Expected) -> Result<(), Why> {
         let audiences = self.audiences()?;
         let is_ours = |name: &&str| expected.audiences.iter().any(|ours| ours == name);
-        if !audiences.iter().any(|name| is_ours(name)) {
+        if !audiences.iter().any(is_ours) {
             return Err(Why::Audience);
         }
         if expected.kind != Kind::IdToken {

@@ -22,7 +22,7 @@ use url::Url;
 use super::TARGET;
 use super::claims::{Claims, Expected, Why};
 use super::jwt::Token;
-use super::keys::{Found, Keys};
+use super::keys::Keys;
 use super::metadata::{self, Metadata};
 use super::network::Network;
 use super::renewal::Renewals;
@@ -149,25 +149,17 @@ impl Issuer {
     /// What a token is, by the keys that are known. Where a runtime is at hand, keys that are due are fetched behind the
     /// scenes.
     pub fn verify(&self, token: &str, expected: &Expected, now: UnixMillis) -> Verdict {
-        let token = match Token::read(token).and_then(|token| token.is_a(expected.kind).map(|()| token)) {
+        let token = match Token::read(token, expected.kind) {
             Ok(token) => token,
             Err(why) => return Verdict::Refused(why),
         };
         let Some(known) = self.shared.usable(now) else { return Verdict::Unknown };
         self.shared.look_again(&known, now);
-        match known.keys.verify(token.kid.as_deref(), token.algorithm, token.signed, &token.signature) {
-            Found::Right => self.judged(&token, expected, now),
-            // The issuer's one key without a name may be another one by now.
-            Found::Wrong if token.kid.is_some() || !self.shared.may_ask(now) => Verdict::Refused(Why::Signature),
-            Found::Nothing if !self.shared.may_ask(now) => Verdict::Refused(Why::UnknownKey),
-            Found::Wrong | Found::Nothing => Verdict::Unknown,
+        match token.judge(&known.keys, self.url(), expected, now) {
+            Ok(claims) => Verdict::Valid(claims),
+            Err(why) if may_be_of_a_new_key(why, &token) && self.shared.may_ask(now) => Verdict::Unknown,
+            Err(why) => Verdict::Refused(why),
         }
-    }
-
-    fn judged(&self, token: &Token<'_>, expected: &Expected, now: UnixMillis) -> Verdict {
-        let values = token.payload();
-        let claims = values.and_then(|values| Claims::judge(values, token.algorithm, self.url(), expected, now));
-        claims.map_or_else(Verdict::Refused, Verdict::Valid)
     }
 
     /// Asks the issuer for its documents, once for however many wait, and not at once after a failure: then the answer is
@@ -316,6 +308,11 @@ impl Fetching {
     fn too_new(&self, now: UnixMillis, pause: Duration) -> Option<&Result<(), Unreachable>> {
         self.last.as_ref().filter(|(at, _)| now.abs_diff(*at) < millis(pause)).map(|(_, came)| came)
     }
+}
+
+/// The issuer's one key without a name may be another one by now.
+fn may_be_of_a_new_key(why: Why, token: &Token<'_>) -> bool {
+    why == Why::UnknownKey || (why == Why::Signature && token.kid.is_none())
 }
 
 fn millis(duration: Duration) -> UnixMillis {

@@ -6,9 +6,10 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Map, Value};
 
-use super::claims::{Kind, Why};
+use super::claims::{Claims, Expected, Kind, Why};
 use super::json;
-use super::keys::Algorithm;
+use super::keys::{Algorithm, Found, Keys};
+use crate::clock::UnixMillis;
 
 /// Of a token, in bytes.
 pub const LARGEST: usize = 16 * 1024;
@@ -16,24 +17,29 @@ pub const LARGEST: usize = 16 * 1024;
 /// A token in its parts.
 pub struct Token<'a> {
     /// By its own word.
-    pub algorithm: Algorithm,
+    algorithm: Algorithm,
     /// Which key, by its own word.
     pub kid: Option<String>,
     /// What it was made as, by its own word.
     typ: Option<String>,
     /// What the signature is of.
-    pub signed: &'a [u8],
+    signed: &'a [u8],
     /// The signature.
-    pub signature: Vec<u8>,
+    signature: Vec<u8>,
     payload: &'a str,
 }
 
 impl<'a> Token<'a> {
-    /// Takes it apart.
+    /// Takes it apart; it must have been made as what is expected.
     ///
     /// # Errors
     /// See [`Why`].
-    pub fn read(text: &'a str) -> Result<Self, Why> {
+    pub fn read(text: &'a str, kind: Kind) -> Result<Self, Why> {
+        let token = Self::apart(text)?;
+        token.is_a(kind).map(|()| token)
+    }
+
+    fn apart(text: &'a str) -> Result<Self, Why> {
         let (header, payload, signature) = parts(text)?;
         let members = decoded(header).ok_or(Why::Malformed)?;
         if members.contains_key("crit") || members.contains_key("b64") {
@@ -51,10 +57,7 @@ impl<'a> Token<'a> {
     }
 
     /// Whether it was made as what is expected (RFC 8725 §3.11, RFC 9068 §4).
-    ///
-    /// # Errors
-    /// It was not.
-    pub fn is_a(&self, kind: Kind) -> Result<(), Why> {
+    fn is_a(&self, kind: Kind) -> Result<(), Why> {
         let typ = self.typ.as_deref().map(str::to_ascii_lowercase);
         let typ = typ.as_deref().map(|typ| typ.strip_prefix("application/").unwrap_or(typ));
         let fits = match typ {
@@ -65,11 +68,20 @@ impl<'a> Token<'a> {
         fits.then_some(()).ok_or(Why::Kind)
     }
 
-    /// What it says. To be called when the signature is known to be right.
+    /// What it says, if one of these keys has signed it and it is what is expected.
     ///
     /// # Errors
-    /// It is no object in which every name comes once.
-    pub fn payload(&self) -> Result<Map<String, Value>, Why> {
+    /// See [`Why`].
+    pub fn judge(&self, keys: &Keys, issuer: &str, expected: &Expected, now: UnixMillis) -> Result<Claims, Why> {
+        match keys.verify(self.kid.as_deref(), self.algorithm, self.signed, &self.signature) {
+            Found::Right => Claims::judge(self.payload()?, self.algorithm, issuer, expected, now),
+            Found::Wrong => Err(Why::Signature),
+            Found::Nothing => Err(Why::UnknownKey),
+        }
+    }
+
+    /// It is an object in which every name comes once, or nothing.
+    fn payload(&self) -> Result<Map<String, Value>, Why> {
         decoded(self.payload).ok_or(Why::Malformed)
     }
 }

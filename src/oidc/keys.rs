@@ -9,7 +9,10 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use ring::signature::{self, RsaPublicKeyComponents, UnparsedPublicKey};
 use serde_json::{Map, Value};
 
+use super::claims::{Claims, Expected, Why};
 use super::json;
+use super::jwt::Token;
+use crate::clock::UnixMillis;
 
 /// Keys of one document.
 const MOST: usize = 64;
@@ -161,7 +164,7 @@ impl Keys {
     }
 
     /// Looks at a signature. A token without a name must leave no choice (OpenID Connect Core 1.0 §10.1).
-    pub fn verify(&self, kid: Option<&str>, algorithm: Algorithm, signed: &[u8], signature: &[u8]) -> Found {
+    pub(super) fn verify(&self, kid: Option<&str>, algorithm: Algorithm, signed: &[u8], signature: &[u8]) -> Found {
         let mut fitting = self.0.iter().filter(|key| {
             let is_named = kid.is_none_or(|kid| key.kid.as_deref() == Some(kid));
             is_named && key.fits(algorithm)
@@ -171,6 +174,19 @@ impl Keys {
             (Some(_), None) => Found::Wrong,
             _ => Found::Nothing,
         }
+    }
+
+    /// What a token says, if it is signed by one of these keys, is of this issuer, and is what is expected.
+    ///
+    /// # Errors
+    /// See [`Why`].
+    pub fn judge(&self, token: &str, issuer: &str, expected: &Expected, now: UnixMillis) -> Result<Claims, Why> {
+        Token::read(token, expected.kind)?.judge(self, issuer, expected, now)
+    }
+
+    /// Whether none can be used: there are no such keys ([`BadKeys::None`]).
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
     }
 
     /// How many can be used.

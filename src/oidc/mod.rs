@@ -34,6 +34,7 @@ pub use claims::{Claims, Expected, Kind, Why};
 pub use client::{Client, Settings};
 pub use issuer::{BadIssuer, Issuer, Unreachable, Verdict};
 pub use jwt::{claimed_issuer, looks_like_jwt};
+pub use keys::{BadKeys, Keys};
 pub use login::{Begun, Fault, Finished, login_mark};
 pub use person::{ClaimNames, NoPerson, Person};
 pub use renewal::Renewed;

@@ -17,6 +17,7 @@ pub mod forward;
 pub mod head;
 pub mod host;
 pub mod http2;
+pub mod language;
 pub mod limit;
 pub mod navigation;
 pub mod own_cookie;

@@ -28,6 +28,7 @@ use crate::policy::forward;
 use crate::policy::limit::Permit;
 use crate::policy::page::Pages;
 use crate::policy::trace::{self, TraceId};
+use crate::table::own;
 use crate::table::route::Forward;
 use crate::table::{Admitted, Place, Route, Table};
 
@@ -263,6 +264,7 @@ impl Context {
                 .map(|route| &*route.environment)
                 .or(self.place.environment.as_deref())
                 .unwrap_or_default(),
+            environment_named: admitted.map_or(self.place.named, |admitted| admitted.environment_named),
             route: route.map_or("", |route| &route.prefix),
             generation: self.table.generation,
             client: admitted.and_then(|admitted| admitted.client.as_ref()).map_or("", |client| &client.name),
@@ -348,7 +350,8 @@ impl<'a> Facts<'a> {
             method: request.method.as_str(),
             host: text(&request.headers, &header::HOST).unwrap_or_default(),
             path,
-            query,
+            // What comes to the pages of our own is made of codes and grants.
+            query: query.filter(|_| !path.starts_with(own::PREFIX)),
             protocol: protocol(request.version),
             referer: text(&request.headers, &header::REFERER),
             user_agent: text(&request.headers, &header::USER_AGENT),

@@ -84,9 +84,13 @@ impl ProxyHttp for Gateway {
             match (decision, canonical) {
                 (Decision::Refuse(refusal, place), _) => Step::Refuse(refusal, place),
                 (Decision::Own(asked, place), Some(canonical)) => {
-                    let answer = own::answer(&self.0, &ctx.table, &view, &canonical, &asked).await?;
-                    ctx.place = place;
-                    Step::Answer(answer)
+                    match own::answer(&self.0, &ctx.table, &view, &canonical, &asked).await? {
+                        own::Reply::Answer(answer) => {
+                            ctx.place = place;
+                            Step::Answer(answer)
+                        }
+                        own::Reply::Refuse(refusal) => Step::Refuse(refusal, place),
+                    }
                 }
                 (Decision::LogIn(asked, place), Some(canonical)) => {
                     // The issuer's answer has a code in it.

@@ -287,6 +287,7 @@ fn record(
             bytes_out: u64::try_from(length).unwrap_or(0),
             project: "",
             environment: "",
+            environment_named: false,
             route: "",
             generation: engine.generation(),
             client: "",

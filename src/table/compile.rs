@@ -18,6 +18,7 @@ mod hosts;
 mod identity;
 mod policies;
 mod routes;
+mod sign_tokens;
 mod suggest;
 #[cfg(test)]
 mod tests;
@@ -76,6 +77,7 @@ pub fn compile(model: Model, sources: &Sources, stamp: Stamp, previous: Option<&
     let callers = Callers { clients: &clients, identifications: &identifications };
     let reached = Reached { upstreams: &mut upstreams, credentials: &mut credentials };
     let (projects, routes) = projects(&model, &callers, reached, shared, &files, &mut problems);
+    sign_tokens::report_lost(&model, previous, &mut problems);
     upstreams.report_use(&mut problems);
     credentials.report_use(&mut problems);
     let started_with = started_with(&model, previous);

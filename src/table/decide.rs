@@ -98,6 +98,8 @@ pub struct Admitted {
     pub source: &'static str,
     /// What becomes of the session's cookie.
     pub session: SessionCookie,
+    /// Whether the request said itself, by a field or a cookie, which environment serves it.
+    pub environment_named: bool,
     _sealed: (),
 }
 
@@ -233,6 +235,8 @@ pub struct Place {
     pub project: Option<Arc<str>>,
     /// The environment that serves it.
     pub environment: Option<Arc<str>>,
+    /// Whether the request said so itself, by a field or a cookie.
+    pub named: bool,
     /// The route.
     pub route: Option<Arc<Route>>,
     /// The project's own error pages.
@@ -276,6 +280,8 @@ pub(super) struct Assumed<'q> {
     pub(super) environment: Option<&'q str>,
     /// The client that the caller is taken to be.
     pub(super) client: Option<ClientIndex>,
+    /// The person that the caller is taken to be, and the source that knows.
+    pub(super) person: Option<(&'q str, &'q Identity)>,
     /// What has been found out for it.
     pub(super) learned: Learned<'q>,
 }
@@ -330,6 +336,7 @@ impl Table {
             now,
             assumed,
             trace,
+            named: false,
             place: Place::default(),
             session: SessionCookie::Stays,
         };

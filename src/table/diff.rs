@@ -81,7 +81,7 @@ fn name(route: &Route) -> String {
 }
 
 /// Whether two routes do the same, wherever they stand in their files.
-fn same_route(old: &Route, new: &Route) -> bool {
+pub(super) fn same_route(old: &Route, new: &Route) -> bool {
     old.app_id == new.app_id
         && old.auth == new.auth
         && old.methods == new.methods

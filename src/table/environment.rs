@@ -1,10 +1,12 @@
-//! Which environment serves a request: the rules of `choose_environment`, in order.
+//! Which environment serves a request: the one that its browser was put on ([`browser`]), else the rules of `choose_environment`,
+//! in order.
 //!
 //! A rule *speaks* when what it looks at is there: its header or its cookie is present (empty counts), or the host matches.
 //! The first rule that speaks fixes the name. Whether the request may have it is then asked of that rule and of the later ones
 //! that look at the same thing (`of` and `from`); if none of them allows it, or the project has no such environment, nothing serves
 //! the request: a request that named an environment never falls to the default, nor to what another header or cookie says.
 
+pub mod browser;
 #[cfg(test)]
 mod tests;
 
@@ -14,8 +16,13 @@ use std::net::IpAddr;
 use http::HeaderMap;
 use http::header::{COOKIE, HeaderName};
 
+use crate::clock::UnixMillis;
 use crate::policy::access::Networks;
+use crate::policy::forward;
+use crate::policy::request_gate::RequestView;
+use crate::sealed::CookieKey;
 
+use super::Table;
 use super::matcher::{EnvironmentEntry, ProjectEntry, admits};
 
 /// One rule, compiled.
@@ -47,11 +54,36 @@ pub enum Source {
 pub enum Choice<'t> {
     /// It names none.
     Default(&'t EnvironmentEntry),
-    /// This rule chose.
-    Chosen(&'t EnvironmentEntry, &'t Rule),
-    /// By this rule it names one that it may not have.
-    Unavailable(&'t Rule, &'static str),
+    /// This chose.
+    Chosen(&'t EnvironmentEntry, By<'t>),
+    /// By this it names one that it may not have.
+    Unavailable(By<'t>, &'static str),
 }
+
+/// What speaks about a request's environment.
+#[derive(Clone, Copy, Debug)]
+pub enum By<'t> {
+    /// A rule of the project.
+    Rule(&'t Rule),
+    /// The cookie of a browser that was put on it; until then, if it can be read.
+    Browser(Option<UnixMillis>),
+}
+
+/// What is known beside the request about who sent it.
+#[derive(Clone, Copy, Debug)]
+pub struct Sent<'k> {
+    /// Whether the client speaks https, as far as is known.
+    pub https: bool,
+    /// The true client address.
+    pub address: IpAddr,
+    /// When.
+    pub now: UnixMillis,
+    /// What opens our cookies.
+    pub key: &'k CookieKey,
+}
+
+/// Of a name that is none of the project's.
+const NO_SUCH: &str = "the project has no such environment";
 
 /// What one rule makes of a request.
 enum Named<'r> {
@@ -61,14 +93,34 @@ enum Named<'r> {
     Unclear,
 }
 
+impl Table {
+    /// Which environment of this project serves a request for one of its hosts (canonical); `None` only for a project without
+    /// environments, which does not compile.
+    pub fn choose<'t>(
+        &self,
+        project: &'t ProjectEntry,
+        host: &str,
+        request: &RequestView<'_>,
+        address: IpAddr,
+        now: UnixMillis,
+    ) -> Option<Choice<'t>> {
+        let proto = forward::x_forwarded_proto(request.tls, request.peer, request.headers, &self.trusted_proxies);
+        project.choose(host, request.headers, Sent { https: proto == "https", address, now, key: &self.cookies })
+    }
+}
+
 impl ProjectEntry {
     /// Chooses; `None` only for a project without environments, which does not compile.
-    pub fn choose<'t>(&'t self, host: &str, headers: &HeaderMap, address: IpAddr) -> Option<Choice<'t>> {
+    fn choose<'t>(&'t self, host: &str, headers: &HeaderMap, sent: Sent<'_>) -> Option<Choice<'t>> {
+        if let Some(choice) = self.by_browser(headers, sent) {
+            return Some(choice);
+        }
+        let address = sent.address;
         for (place, rule) in self.rules.iter().enumerate() {
             let named = match rule.names(host, headers) {
                 Named::Nothing => continue,
                 Named::Unclear => {
-                    return Some(Choice::Unavailable(rule, "it names several, or what it names is not text"));
+                    return Some(Choice::Unavailable(By::Rule(rule), "it names several, or what it names is not text"));
                 }
                 Named::Environment(index) => Some(index),
                 Named::Name(name) => self.environments.iter().position(|known| &*known.name == name),
@@ -105,20 +157,35 @@ impl ProjectEntry {
         address: IpAddr,
     ) -> Choice<'t> {
         let Some((index, environment)) = named.and_then(|index| Some((index, self.environments.get(index)?))) else {
-            return Choice::Unavailable(named_by, "the project has no such environment");
+            return Choice::Unavailable(By::Rule(named_by), NO_SUCH);
         };
         let mut why = None;
         for rule in alike {
             match rule.permits(index, address) {
-                Ok(()) => return Choice::Chosen(environment, rule),
+                Ok(()) => return Choice::Chosen(environment, By::Rule(rule)),
                 Err(reason) => _ = why.get_or_insert(reason),
             }
         }
-        Choice::Unavailable(named_by, why.unwrap_or("no rule may name it"))
+        Choice::Unavailable(By::Rule(named_by), why.unwrap_or("no rule may name it"))
+    }
+}
+
+impl By<'_> {
+    /// Whether it is what the request itself says, and not which host it is for.
+    pub(super) fn reads_fields(&self) -> bool {
+        match self {
+            Self::Rule(rule) => rule.reads_fields(),
+            Self::Browser(_) => true,
+        }
     }
 }
 
 impl Rule {
+    /// Whether it looks at what a request says, and not at which host it is for.
+    pub(super) fn reads_fields(&self) -> bool {
+        matches!(self.source, Source::Header(_) | Source::Cookie(_))
+    }
+
     fn names<'r>(&self, host: &str, headers: &'r HeaderMap) -> Named<'r> {
         match &self.source {
             Source::Header(name) => one_of(headers.get_all(name).iter().map(|value| value.to_str().ok())),
@@ -128,6 +195,11 @@ impl Rule {
                 self.of.first().map_or(Named::Unclear, |it| Named::Environment(*it))
             }
         }
+    }
+
+    /// Whether it gives this host an environment.
+    pub(super) fn is_of_host(&self, host: &str) -> bool {
+        self.source.is_of(host)
     }
 
     fn permits(&self, environment: usize, address: IpAddr) -> Result<(), &'static str> {
@@ -156,6 +228,15 @@ impl Source {
     /// Whether it reads the same part of this request as `other`.
     fn looks_where(&self, other: &Self, host: &str) -> bool {
         self == other || (self.is_of(host) && other.is_of(host))
+    }
+}
+
+impl fmt::Display for By<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Rule(rule) => rule.fmt(f),
+            Self::Browser(_) => f.write_str("signed cookie"),
+        }
     }
 }
 

@@ -148,7 +148,7 @@ pub struct Signature {
 pub fn explain(table: &Table, question: &Question, now: UnixMillis) -> Result<Explanation, String> {
     let head = question.head(table)?;
     let client = question.client_of(table)?;
-    let assumed = Assumed { environment: question.environment.as_deref(), client, learned: Learned::default() };
+    let assumed = Assumed { environment: question.environment.as_deref(), client, ..Assumed::default() };
     let request = head.view(question);
     let about = Explanation::about(question, table);
     if let Some(sent) = about.to_https(table, question, &request) {

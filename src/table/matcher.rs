@@ -112,6 +112,16 @@ impl Matcher {
         &self.projects
     }
 
+    /// The hosts that a project has by their whole name, in the order of the alphabet: those that a rule gives an environment of their own
+    /// come last.
+    pub fn hosts_of(&self, project: &ProjectEntry) -> Vec<&str> {
+        let is_it = |index: &usize| self.projects.get(*index).is_some_and(|known| std::ptr::eq(known, project));
+        let owned = self.exact.iter().filter(|(_, index)| is_it(index));
+        let mut hosts: Vec<&str> = owned.map(|(host, _)| &**host).collect();
+        hosts.sort_unstable_by_key(|host| (project.rules.iter().any(|rule| rule.is_of_host(host)), *host));
+        hosts
+    }
+
     /// Some exact host, for a question that names none.
     pub fn any_host(&self) -> Option<&str> {
         self.exact.iter().map(|(host, project)| (*project, &**host)).min().map(|(_, host)| host)

@@ -13,6 +13,7 @@ pub mod explain;
 pub mod identity;
 pub mod matcher;
 pub mod own;
+pub mod replay;
 pub mod rewrite;
 pub mod route;
 #[cfg(test)]

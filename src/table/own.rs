@@ -63,6 +63,18 @@ impl Page {
     }
 }
 
+impl Step {
+    /// The page that it is; `None`: any page of a project.
+    pub(super) fn page(self) -> Option<Page> {
+        match self {
+            Self::Needed => None,
+            Self::Begin => Some(Page::OidcLogin),
+            Self::End => Some(Page::OidcCallback),
+            Self::Leave => Some(Page::OidcLogout),
+        }
+    }
+}
+
 impl ProjectEntry {
     /// Whether the project has that page.
     pub fn serves(&self, page: Page) -> bool {
@@ -70,7 +82,7 @@ impl ProjectEntry {
             Page::Client | Page::ClientTypes | Page::Routes | Page::Local | Page::LocalScript | Page::LocalStyle => {
                 false
             }
-            Page::Environment => false,
+            Page::Environment => true,
             Page::OidcLogin | Page::OidcCallback | Page::OidcLogout => self.identification.log_in().is_some(),
         }
     }

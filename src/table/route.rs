@@ -17,6 +17,7 @@ use crate::policy::retry::Retry;
 use crate::policy::sign::Scheme;
 use crate::policy::template::Template;
 use crate::secret::Secret;
+use crate::sign_token::{Home, RouteName, Tokens};
 
 use super::credential::Credential;
 use super::identity::Identification;
@@ -146,6 +147,10 @@ pub struct Sign {
     pub scheme: Option<Scheme>,
     /// The shared secret, if any.
     pub token: Option<Secret>,
+    /// Where it is, and which others there are beside it; `None`: it stands in the configuration, or there is none.
+    pub tokens: Option<Box<Tokens>>,
+    /// The prefix as it is written, where that is not how requests' paths are spelt.
+    pub written: Option<Box<str>>,
     /// How the name travels.
     pub username_encoding: UsernameEncoding,
     /// `x-kms-user` … in the project's prefix; one for the whole project.
@@ -208,7 +213,24 @@ pub enum Mode {
     Add,
 }
 
+impl Sign {
+    /// Where the token is that signs.
+    pub fn home(&self) -> &Home {
+        match (&self.tokens, &self.token) {
+            (Some(tokens), _) => &tokens.home,
+            (None, Some(_)) => &Home::ByHand,
+            (None, None) => &Home::Nowhere,
+        }
+    }
+}
+
 impl Route {
+    /// What its sign tokens are kept under.
+    pub fn written_name(&self) -> RouteName<'_> {
+        let written = self.sign.as_ref().and_then(|sign| sign.written.as_deref());
+        RouteName { project: &self.project, environment: &self.environment, prefix: written.unwrap_or(&self.prefix) }
+    }
+
     /// Where it forwards to, if that is what it does.
     pub fn forward(&self) -> Option<&Forward> {
         match &self.action {

@@ -169,7 +169,12 @@ pub(crate) fn with_action(prefix: &str, action: Action) -> Route {
 }
 
 pub(super) fn sign(scheme: SignScheme) -> Option<Sign> {
-    Some(Sign { scheme, token: Some(Spanned::new(Secret::new(SIGN_TOKEN), at(4))), at: at(4) })
+    Some(Sign {
+        scheme,
+        token: Some(Spanned::new(Secret::new(SIGN_TOKEN), at(4))),
+        tokens: Default::default(),
+        at: at(4),
+    })
 }
 
 pub(super) fn field(name: &'static str, value: &'static str) -> (Spanned<HeaderName>, HeaderValue) {

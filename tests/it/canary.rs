@@ -5,8 +5,8 @@
 //! are not searched, everything else of those requests is. The environment of the process is not searched either: who may read
 //! that may read the variables from which the secrets came.
 
-mod outputs;
-mod slots;
+pub(crate) mod outputs;
+pub(crate) mod slots;
 
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};

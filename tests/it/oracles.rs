@@ -3,6 +3,8 @@
 
 use std::fs;
 
+#[path = "../../fuzz/oracles/back.rs"]
+mod back;
 #[path = "../../fuzz/oracles/callback.rs"]
 mod callback;
 #[path = "../../fuzz/oracles/chunked.rs"]
@@ -17,6 +19,10 @@ mod head;
 mod host;
 #[path = "../../fuzz/oracles/import.rs"]
 mod import;
+#[path = "../../fuzz/oracles/jwks.rs"]
+mod jwks;
+#[path = "../../fuzz/oracles/jwt.rs"]
+mod jwt;
 #[path = "../../fuzz/oracles/path.rs"]
 mod path;
 #[path = "../../fuzz/oracles/provider_answer.rs"]
@@ -38,7 +44,8 @@ const SLOW_MUTATIONS: u32 = 150;
 #[test]
 fn the_fuzzers_oracles_hold_for_their_seeds_and_what_is_near_them() {
     type Oracle = (&'static str, fn(&[u8]), u32);
-    let oracles: [Oracle; 12] = [
+    let oracles: [Oracle; 15] = [
+        ("back", back::check, MUTATIONS),
         ("callback", callback::check, MUTATIONS),
         ("chunked", chunked::check, MUTATIONS),
         ("configuration", configuration::check, SLOW_MUTATIONS),
@@ -46,6 +53,8 @@ fn the_fuzzers_oracles_hold_for_their_seeds_and_what_is_near_them() {
         ("head", head::check, MUTATIONS),
         ("host", host::check, MUTATIONS),
         ("import", import::check, FEWER_MUTATIONS),
+        ("jwks", jwks::check, FEWER_MUTATIONS),
+        ("jwt", jwt::check, FEWER_MUTATIONS),
         ("path", path::check, MUTATIONS),
         ("provider_answer", provider_answer::check, FEWER_MUTATIONS),
         ("request", request::check, MUTATIONS),

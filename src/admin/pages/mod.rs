@@ -17,6 +17,8 @@ mod explain;
 mod log;
 mod moment;
 mod overview;
+mod projects;
+mod route;
 mod routes;
 mod sessions;
 mod sign_in;
@@ -45,6 +47,7 @@ use super::caller::{self, Caller};
 pub use account::Underway;
 pub use assets::{ICON, STYLE};
 pub use log::places;
+pub use route::Pending;
 pub use words::Words;
 
 use moment::Moment;
@@ -69,6 +72,15 @@ pub fn router() -> Router<Arc<Shared>> {
         .route("/dashboard/tokens/{id}/remove", get(tokens::confirm).post(tokens::remove))
         .route("/dashboard/routes", get(routes::page))
         .route("/dashboard/routes/explain", get(explain::blank).post(explain::answer))
+        .route("/dashboard/projects/{project}", get(projects::page))
+        .route("/dashboard/projects/{project}/environment", post(projects::switch))
+        .route("/dashboard/projects/{project}/grant", post(projects::grant))
+        .route("/dashboard/projects/{project}/{environment}/add", get(route::add))
+        .route("/dashboard/projects/{project}/{environment}/route", get(route::page))
+        .route("/dashboard/projects/{project}/{environment}/preview", post(route::look))
+        .route("/dashboard/projects/{project}/{environment}/save", post(route::save))
+        .route("/dashboard/projects/{project}/{environment}/token", post(route::tokens::change))
+        .route("/dashboard/undo", get(route::undo::page).post(route::undo::undo))
         .route("/dashboard/configuration", get(configuration::page))
         .route("/dashboard/configuration/reload", post(configuration::reload))
         .route("/dashboard/log", get(log::page))
@@ -119,6 +131,11 @@ impl<S: Sync> FromRequestParts<S> for Visit {
 impl Visit {
     fn csrf(&self) -> String {
         self.who.as_ref().map(|who| who.csrf.clone()).unwrap_or_default()
+    }
+
+    /// Whoever it is, for those who read later what was changed.
+    fn name(&self) -> String {
+        self.caller.as_ref().map(|caller| caller.who.to_string()).unwrap_or_default()
     }
 
     /// What is around a page.
@@ -195,6 +212,7 @@ impl Frame {
             let below = self.path.strip_prefix(href);
             let current = match href {
                 "/dashboard" => matches!(below, Some("" | "/")),
+                "/dashboard/routes" if is_about_routes(&self.path) => true,
                 _ => below.is_some_and(|rest| rest.is_empty() || rest.starts_with('/')),
             };
             Entry { href, name, current }
@@ -207,6 +225,10 @@ impl Frame {
             entry("/dashboard/log", self.w.log),
         ]
     }
+}
+
+fn is_about_routes(path: &str) -> bool {
+    path.starts_with("/dashboard/projects/") || path == "/dashboard/undo"
 }
 
 /// Something to say at the top of a page.

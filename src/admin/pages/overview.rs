@@ -20,7 +20,7 @@ use super::super::{ListenerAddress, Shared};
 use super::chart::{self, Chart, Line, Series};
 use super::moment::{Moment, amount, count, latency, span};
 use super::words::{Words, fill};
-use super::{Frame, Visit, aside, html, part, parts, tokens};
+use super::{Frame, Visit, aside, html, part, parts, projects, tokens};
 
 /// Endpoints that are shown: the page stays one that can be read.
 const ENDPOINTS: usize = 200;
@@ -38,6 +38,7 @@ struct Page {
     frame: Frame,
     summary: String,
     charts: String,
+    environments: String,
     reload: String,
     endpoints: String,
     certificates: String,
@@ -54,6 +55,7 @@ pub async fn page(State(shared): State<Arc<Shared>>, visit: Visit) -> Response {
             frame: Frame { refresh: Some(10), ..seen.frame().live("/dashboard/live.json") },
             summary: summary(w, &shared, &table),
             charts: charts(w, &shared),
+            environments: projects::environments(&seen, &table, projects::FEW),
             reload: reload(w, &shared.parts.reloader.last(), LINES),
             endpoints: endpoints(w, &shared, &table),
             certificates: certificates(w, &shared, &table),
@@ -65,12 +67,13 @@ pub async fn page(State(shared): State<Arc<Shared>>, visit: Visit) -> Response {
 
 /// `GET /dashboard/live.json`
 pub async fn live(State(shared): State<Arc<Shared>>, visit: Visit) -> Response {
-    let w = visit.w;
+    let (w, seen) = (visit.w, visit.clone());
     let make = move || {
         let table = shared.parts.reloader.current();
         parts(vec![
             ("summary", summary(w, &shared, &table)),
             ("charts", charts(w, &shared)),
+            ("environments", projects::environments(&seen, &table, projects::FEW)),
             ("reload", reload(w, &shared.parts.reloader.last(), LINES)),
             ("endpoints", endpoints(w, &shared, &table)),
             ("certificates", certificates(w, &shared, &table)),

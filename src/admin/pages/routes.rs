@@ -8,6 +8,7 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use serde::Deserialize;
 
+use crate::edit::dashboard::Key;
 use crate::policy::limit::Limits;
 use crate::table::route::{Auth, Sign};
 use crate::table::{Action, Route, Table};
@@ -16,7 +17,7 @@ use super::super::Shared;
 use super::explain::ask;
 use super::moment::{amount, bytes};
 use super::words::{Words, fill};
-use super::{Frame, Visit, aside, html};
+use super::{Frame, Notice, Visit, aside, html, projects, route};
 
 /// Routes on one page.
 const PAGE: usize = 100;
@@ -26,12 +27,14 @@ const PAGE: usize = 100;
 struct Page {
     w: &'static Words,
     frame: Frame,
+    notice: Option<Notice>,
     generation: u64,
     places: Vec<Place>,
     query: String,
     total: usize,
     groups: Vec<Group>,
     pages: Option<Pages>,
+    environments: String,
     explain: String,
 }
 
@@ -53,6 +56,7 @@ struct Group {
 
 struct Row {
     prefix: String,
+    href: String,
     methods: Option<String>,
     action: String,
     target: String,
@@ -82,6 +86,7 @@ pub struct Asked {
     r#in: String,
     q: String,
     page: usize,
+    done: Option<String>,
 }
 
 /// `GET /dashboard/routes`
@@ -102,12 +107,14 @@ impl Page {
         Self {
             w: visit.w,
             frame: visit.frame(),
+            notice: asked.done.as_ref().filter(|done| *done == "saved").map(|_| Notice::good(visit.w.saved, "")),
             generation: table.generation,
             places: places(table, &asked.r#in),
             query: asked.q.clone(),
             total: table.routes.len(),
             groups: groups(visit.w, table, shown.map(|route| &***route)),
             pages: (last > 0).then(|| Pages::of(asked, page, last, found.len())),
+            environments: projects::environments(visit, table, projects::MANY),
             explain: ask(visit, table, &super::explain::Question::default()),
         }
     }
@@ -201,6 +208,7 @@ impl Row {
             |methods: &Vec<http::Method>| methods.iter().map(http::Method::as_str).collect::<Vec<_>>().join(" ");
         Self {
             prefix: route.prefix.to_string(),
+            href: route::href(&route.project, &route.environment, &Key::api(&route.prefix)),
             methods: route.methods.as_ref().map(methods),
             action: action(&route.action),
             target: target(route),

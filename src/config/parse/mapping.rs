@@ -2,10 +2,21 @@
 
 use std::borrow::Cow;
 use std::collections::HashMap;
+use std::ops::Range;
 
 use crate::config::tree::{Entry, Kind, Node};
 use crate::config::value::shown;
 use crate::diagnostic::{Diagnostic, Pos};
+
+/// A key.
+pub struct Key<'t> {
+    /// Its text.
+    pub text: Cow<'t, str>,
+    /// Where it stands.
+    pub at: Pos,
+    /// Its bytes in the file's text, quotes included.
+    pub bytes: Range<usize>,
+}
 
 /// A mapping that is being filled.
 #[derive(Default)]
@@ -13,7 +24,7 @@ pub struct Open<'t> {
     /// Those that are complete.
     pub entries: Vec<Entry<'t>>,
     /// The key whose value comes next.
-    pub key: Option<(Cow<'t, str>, Pos)>,
+    pub key: Option<Key<'t>>,
     /// Only for large mappings: where each key is, so that looking for a duplicate stays cheap.
     index: Option<HashMap<Cow<'t, str>, usize>>,
 }
@@ -46,9 +57,9 @@ impl<'t> Open<'t> {
 ///
 /// # Errors
 /// What is no text.
-pub fn key<'t>(node: &Node<'t>) -> Result<(Cow<'t, str>, Pos), Box<Diagnostic>> {
+pub fn key<'t>(node: &Node<'t>) -> Result<Key<'t>, Box<Diagnostic>> {
     match node.kind() {
-        Kind::Scalar(text) => Ok((text.clone(), node.at)),
+        Kind::Scalar(text) => Ok(Key { text: text.clone(), at: node.at, bytes: node.bytes.clone() }),
         Kind::Null => Err(Diagnostic::error("invalid_key", node.at, "a key is missing before the `:`").into()),
         _ => Err(Diagnostic::error("invalid_key", node.at, format!("a key must be text, not {}", node.kind_name()))
             .hint("a value that begins with `{` or `[` and was meant as text needs quotes")

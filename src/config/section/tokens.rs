@@ -2,6 +2,7 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
+use zeroize::Zeroizing;
 
 use crate::config::decoder::Decoder;
 use crate::config::fields::Shape;
@@ -9,6 +10,7 @@ use crate::config::model::Tokens;
 use crate::config::tree::Node;
 use crate::config::value;
 use crate::diagnostic::{Diagnostic, Spanned};
+use crate::sealed::Sealer;
 use crate::secret::Secret;
 
 const TOKENS: Shape = Shape { what: "`tokens`", keys: &["encryption_key", "allow_network_filesystem"], later: &[] };
@@ -41,12 +43,23 @@ fn key(decoder: &mut Decoder<'_, '_>, node: &Node<'_>) -> Option<Spanned<Secret>
 }
 
 fn is_key(text: &str) -> bool {
-    if text.len() == 2 * KEY_BYTES {
-        return hex::decode(text).is_ok();
-    }
-    let bare = text.trim_end_matches('=');
-    let decoded = STANDARD_NO_PAD.decode(bare).or_else(|_| URL_SAFE_NO_PAD.decode(bare));
-    decoded.is_ok_and(|bytes| bytes.len() == KEY_BYTES)
+    key_bytes(text).is_some()
+}
+
+fn key_bytes(text: &str) -> Option<Zeroizing<Vec<u8>>> {
+    let bytes = if text.len() == 2 * KEY_BYTES {
+        hex::decode(text).ok()
+    } else {
+        let bare = text.trim_end_matches('=');
+        STANDARD_NO_PAD.decode(bare).or_else(|_| URL_SAFE_NO_PAD.decode(bare)).ok()
+    };
+    bytes.map(Zeroizing::new).filter(|bytes| bytes.len() == KEY_BYTES)
+}
+
+/// What sign tokens are sealed with in the state directory, the same however the key is spelt; `None`: they are not.
+pub fn sealing_key(tokens: &Tokens) -> Option<Sealer> {
+    let bytes = key_bytes(tokens.encryption_key.as_ref()?.expose())?;
+    Some(Sealer::of(&Secret::new(hex::encode(bytes))))
 }
 
 #[cfg(test)]

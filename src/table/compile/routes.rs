@@ -17,6 +17,7 @@ use crate::policy::page::Pages;
 use crate::policy::path;
 use crate::policy::retry::{Cause, Retry};
 use crate::policy::sign::{self, Scheme};
+use crate::sign_token::Home;
 
 use super::super::credential::Credential;
 use super::super::identity::{Identification, Source};
@@ -167,7 +168,7 @@ impl<'u> Builder<'_, '_, 'u> {
             headers::check(written, self.carried(written), names, self.problems);
         }
         let payload = headers::payload(&written.payload, self.problems);
-        let sign = self.sign(written);
+        let sign = self.sign(written, prefix.as_deref());
         let sensitive = written.sign.is_some()
             || written.credential.is_some()
             || !payload.is_empty()
@@ -245,7 +246,7 @@ impl<'u> Builder<'_, '_, 'u> {
     }
 
     /// `Some(None)`: the route signs nothing.
-    fn sign(&mut self, written: &model::Route) -> Option<Option<Sign>> {
+    fn sign(&mut self, written: &model::Route, prefix: Option<&str>) -> Option<Option<Sign>> {
         let Some(sign) = &written.sign else { return Some(None) };
         let scheme = match sign.scheme {
             SignScheme::UserStamp => Some(Scheme::UserStamp),
@@ -261,7 +262,11 @@ impl<'u> Builder<'_, '_, 'u> {
         }
         let names = Arc::clone(self.scope.names.as_ref()?);
         let token = sign.token.as_ref().map(|token| token.value.clone());
-        Some(Some(Sign { scheme, token, username_encoding: self.scope.encoding, names }))
+        let in_the_file = matches!(sign.tokens.home, Home::ByHand | Home::Nowhere);
+        let tokens = (!in_the_file).then(|| Box::new(sign.tokens.clone()));
+        let written = written.prefix.as_str();
+        let written = (prefix != Some(written)).then(|| written.into());
+        Some(Some(Sign { scheme, token, tokens, written, username_encoding: self.scope.encoding, names }))
     }
 
     fn report_token(&mut self, sign: &model::Sign, scheme: Option<Scheme>) {

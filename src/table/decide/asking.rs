@@ -31,6 +31,8 @@ pub(super) struct Asking<'d, 'a, T> {
     pub(super) now: UnixMillis,
     pub(super) assumed: Assumed<'d>,
     pub(super) trace: &'d mut T,
+    /// Whether the request says itself which environment serves it.
+    pub(super) named: bool,
     /// How far it has come; filled in for a refusal, since an admission has it all in its route.
     pub(super) place: Place,
     /// What becomes of the session's cookie.
@@ -45,23 +47,21 @@ impl<T: Trace> Asking<'_, '_, T> {
         }
         let route = match self.route(client_ip) {
             Ok(route) => route,
-            Err(refusal) => return Decision::Refuse(refusal, std::mem::take(&mut self.place)),
+            Err(refusal) => return self.refused(refusal),
         };
         match self.preflight(&route) {
             Preflight::No => {}
             Preflight::Answer(headers) => return Decision::Preflight(headers, route),
-            Preflight::Stranger => return Decision::Refuse(origin_not_allowed(), Place::of(route)),
-            Preflight::Malformed => return Decision::Refuse(malformed_preflight(), Place::of(route)),
+            Preflight::Stranger => return Decision::Refuse(origin_not_allowed(), self.place_of(route)),
+            Preflight::Malformed => return Decision::Refuse(malformed_preflight(), self.place_of(route)),
         }
         match self.admit(&route, client_ip) {
-            Err(Stop::Refuse(refusal)) => {
-                Decision::Refuse(refusal, Place { session: self.session, ..Place::of(route) })
-            }
+            Err(Stop::Refuse(refusal)) => Decision::Refuse(refusal, self.place_of(route)),
             Err(Stop::Verify(login)) => Decision::Verify(login),
             Err(Stop::Ask(question)) => Decision::Ask(question),
             Err(Stop::LogIn(log_in)) => {
                 let asked = LogInRequest { step: Step::Needed, log_in, project: Arc::clone(&route.project) };
-                Decision::LogIn(asked, Place { session: self.session, ..Place::of(route) })
+                Decision::LogIn(asked, self.place_of(route))
             }
             Ok(_) if self.may_go_no_further() => Decision::ServerOptions,
             Ok((caller, identity)) => Decision::Admit(Admitted {
@@ -72,9 +72,20 @@ impl<T: Trace> Asking<'_, '_, T> {
                 consumed: caller.consumed,
                 source: caller.source,
                 session: self.session,
+                environment_named: self.named,
                 _sealed: (),
             }),
         }
+    }
+
+    /// Before a route was found.
+    fn refused(&mut self, refusal: Refusal) -> Decision {
+        let named = self.named;
+        Decision::Refuse(refusal, Place { named, ..std::mem::take(&mut self.place) })
+    }
+
+    fn place_of(&self, route: Arc<Route>) -> Place {
+        Place { named: self.named, session: self.session, ..Place::of(route) }
     }
 
     /// A page of the edge's own. Which environment it is about is its own matter: one that the request may not have must not
@@ -125,17 +136,18 @@ impl<T: Trace> Asking<'_, '_, T> {
         if let Some(name) = self.assumed.environment {
             return self.forced_environment(project, name);
         }
-        match project.choose(&self.canonical.host, self.request.headers, from) {
+        match self.table.choose(project, &self.canonical.host, self.request, from, self.now) {
             Some(Choice::Default(environment)) => {
                 self.chose(environment, format_args!("default of the project"));
                 Ok(environment)
             }
-            Some(Choice::Chosen(environment, rule)) => {
-                self.chose(environment, format_args!("{rule}"));
+            Some(Choice::Chosen(environment, by)) => {
+                self.named = by.reads_fields();
+                self.chose(environment, format_args!("{by}"));
                 Ok(environment)
             }
-            Some(Choice::Unavailable(rule, why)) => {
-                self.trace.verdict("environment", "refuse", format_args!("{rule}: {why}"));
+            Some(Choice::Unavailable(by, why)) => {
+                self.trace.verdict("environment", "refuse", format_args!("{by}: {why}"));
                 Err(environment_unavailable())
             }
             None => Err(environment_unavailable()),
@@ -329,6 +341,7 @@ impl Place {
         Self {
             project: Some(Arc::clone(&route.project)),
             environment: Some(Arc::clone(&route.environment)),
+            named: false,
             pages: route.pages.clone(),
             route: Some(route),
             session: SessionCookie::Stays,

@@ -4,7 +4,7 @@ use http::{HeaderMap, HeaderValue};
 
 use super::super::Table;
 use super::super::testing::*;
-use super::Choice;
+use super::{Choice, Sent};
 use crate::config::model::{ChooseEnvironment, EnvironmentSource};
 
 fn edge(rules: Vec<ChooseEnvironment>) -> Table {
@@ -17,7 +17,8 @@ fn edge(rules: Vec<ChooseEnvironment>) -> Table {
 fn chosen(table: &Table, request: &Request) -> Result<String, &'static str> {
     let host = request.headers.get("host").unwrap().to_str().unwrap();
     let (project, _) = table.matcher.project(host).expect("the host is the project's");
-    match project.choose(host, &request.headers, request.peer).unwrap() {
+    let sent = Sent { https: false, address: request.peer, now: NOW, key: &table.cookies };
+    match project.choose(host, &request.headers, sent).unwrap() {
         Choice::Default(environment) | Choice::Chosen(environment, _) => Ok(environment.name.to_string()),
         Choice::Unavailable(_, why) => Err(why),
     }

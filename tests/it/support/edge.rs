@@ -147,6 +147,12 @@ impl Config {
         self
     }
 
+    /// A file of [`Self::file`] that the configuration includes.
+    pub fn including(mut self, name: &str) -> Self {
+        self.text = format!("include: [{name}]\n{}", self.text);
+        self
+    }
+
     /// A token file that somebody has put into `tokens_dir` by hand.
     pub fn token(self, id: &str, token: &Value) -> Self {
         self.file(&format!("{TOKENS}{id}.json"), &token.to_string())

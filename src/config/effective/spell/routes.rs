@@ -89,7 +89,7 @@ fn access(allow: Option<&[IpNet]>, deny: &[IpNet]) -> Option<Node> {
 }
 
 fn signature(sign: &Sign) -> Node {
-    let Sign { scheme, token, at: _ } = sign;
+    let Sign { scheme, token, tokens: _, at: _ } = sign;
     let token = token.as_ref().map(|_| secret());
     Fields::default().with("scheme", text(words::sign_scheme(*scheme))).maybe("token", token).end()
 }
