@@ -305,6 +305,10 @@ pub struct Project {
     pub choose_environment: Vec<ChooseEnvironment>,
     /// How its routes sign.
     pub sign_defaults: SignDefaults,
+    /// Whether it may have [`Action::Direct`]; it may not.
+    pub allow_direct: bool,
+    /// Whether its hosts serve the client for browsers below `/.countersign/`; they don't.
+    pub browser_client: bool,
     /// What replaces the edge's own error pages.
     pub pages: Pages,
     /// How its callers are found; `None`: as everywhere.
@@ -447,6 +451,9 @@ pub enum Action {
         /// 301, 302 (the default), 303, 307 or 308.
         status: http::StatusCode,
     },
+    /// `mode: direct`: browsers call this URL themselves, and nothing is forwarded. Everything else of the route is at its
+    /// default.
+    Direct(Spanned<UpstreamUrl>),
 }
 
 /// Where a request is forwarded to, and how.

@@ -11,6 +11,7 @@ mod ca;
 mod client_certificate;
 mod clients;
 mod credentials;
+mod direct;
 mod environments;
 mod files;
 mod headers;
@@ -36,7 +37,7 @@ use crate::policy::access::Networks;
 use super::decide::Identity;
 use super::identity::Identification;
 use super::matcher::{Matcher, ProjectEntry};
-use super::{Route, StartedWith, Table};
+use super::{Direct, Route, StartedWith, Table};
 
 /// What one compilation yields.
 #[derive(Debug)]
@@ -76,7 +77,7 @@ pub fn compile(model: Model, sources: &Sources, stamp: Stamp, previous: Option<&
     let files = FileNames::of(sources);
     let callers = Callers { clients: &clients, identifications: &identifications };
     let reached = Reached { upstreams: &mut upstreams, credentials: &mut credentials };
-    let (projects, routes) = projects(&model, &callers, reached, shared, &files, &mut problems);
+    let (projects, routes, direct) = projects(&model, &callers, reached, shared, &files, &mut problems);
     sign_tokens::report_lost(&model, previous, &mut problems);
     upstreams.report_use(&mut problems);
     credentials.report_use(&mut problems);
@@ -119,6 +120,7 @@ pub fn compile(model: Model, sources: &Sources, stamp: Stamp, previous: Option<&
         matcher,
         ledger,
         routes,
+        direct,
         upstreams,
     };
     Compiled { table: Some(table), diagnostics: problems, mendable: Vec::new() }
@@ -143,9 +145,10 @@ fn projects(
     mut shared: routes::Shared,
     files: &FileNames,
     problems: &mut Vec<Diagnostic>,
-) -> (Vec<ProjectEntry>, Vec<Arc<Route>>) {
+) -> (Vec<ProjectEntry>, Vec<Arc<Route>>, Vec<Arc<Direct>>) {
     let mut all =
         Vec::with_capacity(model.projects.iter().flat_map(|it| &it.environments).map(|it| it.routes.len()).sum());
+    let mut direct = Vec::new();
     let mut entries = Vec::with_capacity(model.projects.len());
     for (index, project) in model.projects.iter().enumerate() {
         let callers = ProjectCallers { clients: callers.clients, identification: callers.identifications.of(index) };
@@ -153,7 +156,7 @@ fn projects(
         let environments = project.environments.iter().map(|environment| {
             let Reached { upstreams, credentials } = &mut reached;
             let mut builder = routes::Builder { scope: &scope, upstreams, credentials, shared: &mut shared, problems };
-            builder.environment(environment, &mut all)
+            builder.environment(environment, &mut all, &mut direct)
         });
         let environments = environments.collect();
         entries.push(ProjectEntry {
@@ -163,9 +166,10 @@ fn projects(
             environments,
             pages: scope.pages.clone(),
             identification: Arc::clone(scope.identification),
+            browser: direct::browser_client(project),
         });
     }
-    (entries, all)
+    (entries, all, direct)
 }
 
 /// Where requests go, and what they carry.

@@ -26,6 +26,7 @@ use crate::policy::request_gate::{self, Canonical, Gate, RequestView};
 use crate::users::{Login, Network, Outcome};
 
 use super::Table;
+use super::direct::Direct;
 use super::identity::LogIn;
 use super::own::Page;
 use super::route::Route;
@@ -253,6 +254,8 @@ pub trait Trace {
     fn environment(&mut self, _name: &str, _rule: std::fmt::Arguments<'_>) {}
     /// A route was looked at and lost.
     fn candidate(&mut self, _route: &Arc<Route>, _lost: &'static str) {}
+    /// A direct prefix was looked at, which serves no request.
+    fn direct(&mut self, _direct: &Direct, _lost: &'static str) {}
     /// A route won.
     fn winner(&mut self, _route: &Arc<Route>) {}
     /// A policy spoke.

@@ -27,6 +27,7 @@ pub use question::Question;
 
 use super::Table;
 use super::decide::{API_KEY, Admitted, Assumed, Decision, Learned, LogInRequest, NOT_BELOW, Refusal, Step, Trace};
+use super::direct::Direct;
 use super::rewrite::{self, Plan};
 use super::route::{Action, Edits, Files, Filled, Forward, Mode, Route};
 use super::upstream::Scheme;
@@ -209,13 +210,12 @@ impl Trace for Notes {
     }
 
     fn candidate(&mut self, route: &Arc<Route>, lost: &'static str) {
-        let unrelated = |candidate: &&Candidate| candidate.lost == NOT_BELOW;
-        if lost == NOT_BELOW && self.0.candidates.iter().filter(unrelated).count() >= UNRELATED_SHOWN {
-            self.0.candidates_omitted += 1;
-            return;
-        }
-        let Place { prefix, file, line } = Place::of(route);
-        self.0.candidates.push(Candidate { prefix, lost, environment: route.environment.to_string(), file, line });
+        self.lost(Place::of(route), &route.environment, lost);
+    }
+
+    fn direct(&mut self, direct: &Direct, lost: &'static str) {
+        let place = Place { prefix: direct.prefix.to_string(), file: direct.file.to_string(), line: direct.line };
+        self.lost(place, &direct.environment, lost);
     }
 
     fn winner(&mut self, route: &Arc<Route>) {
@@ -224,6 +224,18 @@ impl Trace for Notes {
 
     fn verdict(&mut self, policy: &'static str, verdict: &'static str, detail: std::fmt::Arguments<'_>) {
         self.0.verdicts.push(Verdict { policy, verdict, detail: detail.to_string() });
+    }
+}
+
+impl Notes {
+    fn lost(&mut self, place: Place, environment: &str, lost: &'static str) {
+        let unrelated = |candidate: &&Candidate| candidate.lost == NOT_BELOW;
+        if lost == NOT_BELOW && self.0.candidates.iter().filter(unrelated).count() >= UNRELATED_SHOWN {
+            self.0.candidates_omitted += 1;
+            return;
+        }
+        let Place { prefix, file, line } = place;
+        self.0.candidates.push(Candidate { prefix, lost, environment: environment.to_owned(), file, line });
     }
 }
 

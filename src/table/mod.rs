@@ -8,6 +8,7 @@ pub mod compile;
 pub mod credential;
 pub mod decide;
 pub mod diff;
+pub mod direct;
 pub mod environment;
 pub mod explain;
 pub mod identity;
@@ -38,6 +39,7 @@ use crate::users::UsersFile;
 
 pub use crate::config::model::{Admin, Listener, Logging, MetricsAuth, Server, Tokens};
 pub use decide::{Admitted, Decision, Identity, NoTrace, Place, Refusal, Trace};
+pub use direct::Direct;
 pub use route::{Action, Route};
 pub use upstream::{Endpoint, Upstream};
 
@@ -99,6 +101,8 @@ pub struct Table {
     pub ledger: Arc<Ledger>,
     /// Every route, in file order.
     pub routes: Vec<Arc<Route>>,
+    /// Every prefix in `mode: direct`, in file order.
+    pub direct: Vec<Arc<direct::Direct>>,
     /// Every upstream (named groups first, then one for each distinct URL authority).
     pub upstreams: Vec<Arc<Upstream>>,
 }

@@ -80,7 +80,7 @@ impl ProjectEntry {
     pub fn serves(&self, page: Page) -> bool {
         match page {
             Page::Client | Page::ClientTypes | Page::Routes | Page::Local | Page::LocalScript | Page::LocalStyle => {
-                false
+                self.browser.is_some()
             }
             Page::Environment => true,
             Page::OidcLogin | Page::OidcCallback | Page::OidcLogout => self.identification.log_in().is_some(),

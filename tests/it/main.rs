@@ -18,6 +18,7 @@ mod admin;
 #[path = "../architecture.rs"]
 mod architecture;
 mod audit;
+mod browser;
 mod callers;
 mod canary;
 mod compression;

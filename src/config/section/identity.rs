@@ -14,10 +14,10 @@ use crate::config::tree::Node;
 use crate::config::value::{Problem, word};
 use crate::diagnostic::{Diagnostic, Pos};
 
-const IDENTITY: Shape = Shape { what: "`identity`", keys: &["sources", "header", "basic", "oidc", "jwt"], later: &[] };
+const IDENTITY: Shape = Shape { what: "`identity`", keys: &["sources", "header", "basic", "oidc", "jwt"] };
 
-const HEADER: Shape = Shape { what: "`identity.header`", keys: &["user", "name"], later: &[] };
-const BASIC: Shape = Shape { what: "`identity.basic`", keys: &["users_file"], later: &[] };
+const HEADER: Shape = Shape { what: "`identity.header`", keys: &["user", "name"] };
+const BASIC: Shape = Shape { what: "`identity.basic`", keys: &["users_file"] };
 
 const SOURCES: &[(&str, IdentitySource)] = &[
     ("client", IdentitySource::Client),

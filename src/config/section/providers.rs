@@ -11,8 +11,7 @@ use crate::config::web_url;
 use crate::diagnostic::{Diagnostic, Pos, Spanned};
 use crate::secret::Secret;
 
-const PROVIDER: Shape =
-    Shape { what: "a provider", keys: &["oauth2", "aws_sso_oidc", "client_credentials", "ca"], later: &[] };
+const PROVIDER: Shape = Shape { what: "a provider", keys: &["oauth2", "aws_sso_oidc", "client_credentials", "ca"] };
 
 const OAUTH2: Shape = Shape {
     what: "`oauth2`",
@@ -26,17 +25,15 @@ const OAUTH2: Shape = Shape {
         "redirect_url",
         "issuer",
     ],
-    later: &[],
 };
 
 const AWS: Shape = Shape {
     what: "`aws_sso_oidc`",
     keys: &["region", "start_url", "scopes", "scope_parameter", "scope_separator", "endpoint", "redirect_url"],
-    later: &[],
 };
 
 const CLIENT_CREDENTIALS: Shape =
-    Shape { what: "`client_credentials`", keys: &["token_url", "client_id", "client_secret", "scopes"], later: &[] };
+    Shape { what: "`client_credentials`", keys: &["token_url", "client_id", "client_secret", "scopes"] };
 
 /// A provider is one of these.
 const KINDS: &[&str] = &["oauth2", "aws_sso_oidc", "client_credentials"];

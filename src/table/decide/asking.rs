@@ -14,6 +14,7 @@ use crate::policy::limit::Limits;
 use crate::policy::request_gate::{Canonical, GateRefusal, RequestView};
 
 use super::super::Table;
+use super::super::direct::Direct;
 use super::super::environment::Choice;
 use super::super::matcher::{EnvironmentEntry, ProjectEntry, covers};
 use super::super::own::{self, Page};
@@ -122,6 +123,21 @@ impl<T: Trace> Asking<'_, '_, T> {
         if self.trace.wanted() {
             self.losers(project, environment, found);
         }
+        if !is_reserved(path)
+            && let Some(direct) = environment.direct_beyond(path, found)
+        {
+            self.trace.verdict(
+                "route",
+                "refuse",
+                format_args!("{} is direct: browsers call {} themselves", direct.prefix, direct.target),
+            );
+            self.place.enter(project, Some(environment));
+            return Err(refusal(
+                404,
+                "route_is_direct",
+                "browsers call this prefix at its upstream themselves; nothing is forwarded",
+            ));
+        }
         let Some(route) = found else {
             self.trace.verdict("route", "refuse", format_args!("no prefix of {} covers {path}", environment.name));
             self.place.enter(project, Some(environment));
@@ -181,6 +197,11 @@ impl<T: Trace> Asking<'_, '_, T> {
             }
             if let Some(lost) = why_it_lost(route, environment, path) {
                 self.trace.candidate(route, lost);
+            }
+        }
+        for direct in self.table.direct.iter().filter(|direct| direct.project == project.name) {
+            if let Some(lost) = why_direct_lost(direct, environment, path) {
+                self.trace.direct(direct, lost);
             }
         }
     }
@@ -284,6 +305,17 @@ fn why_it_lost(route: &Route, environment: &EnvironmentEntry, path: &str) -> Opt
         (true, true) if is_reserved(path) => Some("paths below /.countersign belong to the edge"),
         (true, true) => Some("a longer prefix matches"),
         (true, false) if path.starts_with(&*route.prefix) => Some("matches whole segments only"),
+        (true, false) => Some(NOT_BELOW),
+        (false, true) => Some("belongs to another environment"),
+        (false, false) => None,
+    }
+}
+
+/// Why a direct prefix serves nothing here; `None`: it has nothing to do with the request.
+fn why_direct_lost(direct: &Direct, environment: &EnvironmentEntry, path: &str) -> Option<&'static str> {
+    match (direct.environment == environment.name, covers(&direct.prefix, path)) {
+        (true, true) => Some("it is direct: browsers call its upstream themselves"),
+        (true, false) if path.starts_with(&*direct.prefix) => Some("matches whole segments only"),
         (true, false) => Some(NOT_BELOW),
         (false, true) => Some("belongs to another environment"),
         (false, false) => None,

@@ -11,8 +11,7 @@ use crate::diagnostic::{Diagnostic, Pos};
 
 use super::oidc::{ca, claims, issuer};
 
-const JWT: Shape =
-    Shape { what: "`identity.jwt`", keys: &["issuer", "audience", "jwks_url", "user", "name", "ca"], later: &[] };
+const JWT: Shape = Shape { what: "`identity.jwt`", keys: &["issuer", "audience", "jwks_url", "user", "name", "ca"] };
 
 /// Decodes one mapping or a list of them.
 pub(super) fn decode(decoder: &mut Decoder<'_, '_>, node: &Node<'_>) -> Vec<Jwt> {

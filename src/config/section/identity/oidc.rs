@@ -29,7 +29,6 @@ const OIDC: Shape = Shape {
         "logout_redirect_url",
         "ca",
     ],
-    later: &[],
 };
 
 /// As many characters as 128 random bits have in hexadecimal.
