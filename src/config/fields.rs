@@ -87,7 +87,7 @@ impl Decoder<'_, '_> {
                 "merge keys are not part of YAML 1.2; repeat the keys, or use an alias as a whole value".into()
             }
             (_, Some(name)) => format!("did you mean `{name}`?"),
-            (_, None) => format!("its keys are {}", names.join(", ")),
+            (_, None) => format!("its keys are {}", shape.keys.join(", ")),
         };
         self.note(Diagnostic::error("unknown_key", entry.at, message).hint(hint));
         meant

@@ -165,8 +165,8 @@ fn projects(
             rules: environments::rules(project, problems),
             environments,
             pages: scope.pages.clone(),
-            browser: direct::browser_client(project),
             identification: Arc::clone(scope.identification),
+            browser: direct::browser_client(project),
         });
     }
     (entries, all, direct)

@@ -97,10 +97,10 @@ pub struct Admitted {
     pub consumed: Consumed,
     /// The source of `identity.sources` that answered; empty: none did.
     pub source: &'static str,
-    /// Whether the request said itself, by a field or a cookie, which environment serves it.
-    pub environment_named: bool,
     /// What becomes of the session's cookie.
     pub session: SessionCookie,
+    /// Whether the request said itself, by a field or a cookie, which environment serves it.
+    pub environment_named: bool,
     _sealed: (),
 }
 

@@ -275,11 +275,11 @@ fn projects(old: &Table, new: &Table, changed: &mut Vec<String>) {
         if earlier.default_name() != project.default_name() {
             changed.push(format!("projects.{}.environment", project.name));
         }
-        if earlier.browser.is_some() != project.browser.is_some() {
-            changed.push(format!("projects.{}.browser_client", project.name));
-        }
         if !earlier.identification.same(&project.identification) && is_own(old, earlier, new, project) {
             changed.push(format!("projects.{}.identity", project.name));
+        }
+        if earlier.browser.is_some() != project.browser.is_some() {
+            changed.push(format!("projects.{}.browser_client", project.name));
         }
         if !earlier.same_rules(project) {
             changed.push(format!("projects.{}.choose_environment", project.name));

@@ -63,6 +63,18 @@ impl Page {
     }
 }
 
+impl Step {
+    /// The page that it is; `None`: any page of a project.
+    pub(super) fn page(self) -> Option<Page> {
+        match self {
+            Self::Needed => None,
+            Self::Begin => Some(Page::OidcLogin),
+            Self::End => Some(Page::OidcCallback),
+            Self::Leave => Some(Page::OidcLogout),
+        }
+    }
+}
+
 impl ProjectEntry {
     /// Whether the project has that page.
     pub fn serves(&self, page: Page) -> bool {

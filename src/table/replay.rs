@@ -153,7 +153,8 @@ impl Table {
     /// Whose token it was, if tokens are still asked for.
     fn client_named(&self, name: &str) -> Option<ClientIndex> {
         let index = || self.client_entries.iter().position(|client| *client.name == *name).map(ClientIndex);
-        if name.is_empty() || !self.identification.reads_tokens() { None } else { index() }
+        let reads = || self.identifications().any(|identification| identification.reads_tokens());
+        if name.is_empty() || !reads() { None } else { index() }
     }
 }
 
@@ -178,11 +179,14 @@ impl Outcome {
                 let environment = Some(Arc::clone(&route.environment));
                 Self { environment, route: Some(route), answer: Answer::Options, user: nobody }
             }
-            Decision::LogIn(_, place) => {
-                let answer = Answer::Refused { status: 401, code: "authentication_required" };
+            Decision::LogIn(asked, place) => {
+                let answer = match asked.step.page() {
+                    Some(page) => Answer::Own(page),
+                    None => Answer::Refused { status: 302, code: "login_required" },
+                };
                 Self { environment: place.environment, route: place.route, answer, user: nobody }
             }
-            // Nothing that is replayed has a password, a session or a token.
+            // Nothing that is replayed has a password, or a session or token of its own.
             Decision::ServerOptions | Decision::Verify(_) | Decision::Ask(_) => {
                 Self { environment: None, route: None, answer: Answer::Options, user: nobody }
             }

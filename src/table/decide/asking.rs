@@ -57,14 +57,12 @@ impl<T: Trace> Asking<'_, '_, T> {
             Preflight::Malformed => return Decision::Refuse(malformed_preflight(), self.place_of(route)),
         }
         match self.admit(&route, client_ip) {
-            Err(Stop::Refuse(refusal)) => {
-                Decision::Refuse(refusal, Place { session: self.session, ..self.place_of(route) })
-            }
+            Err(Stop::Refuse(refusal)) => Decision::Refuse(refusal, self.place_of(route)),
             Err(Stop::Verify(login)) => Decision::Verify(login),
             Err(Stop::Ask(question)) => Decision::Ask(question),
             Err(Stop::LogIn(log_in)) => {
                 let asked = LogInRequest { step: Step::Needed, log_in, project: Arc::clone(&route.project) };
-                Decision::LogIn(asked, Place { session: self.session, ..self.place_of(route) })
+                Decision::LogIn(asked, self.place_of(route))
             }
             Ok(_) if self.may_go_no_further() => Decision::ServerOptions,
             Ok((caller, identity)) => Decision::Admit(Admitted {
@@ -74,8 +72,8 @@ impl<T: Trace> Asking<'_, '_, T> {
                 client_ip,
                 consumed: caller.consumed,
                 source: caller.source,
-                environment_named: self.named,
                 session: self.session,
+                environment_named: self.named,
                 _sealed: (),
             }),
         }
@@ -88,7 +86,7 @@ impl<T: Trace> Asking<'_, '_, T> {
     }
 
     fn place_of(&self, route: Arc<Route>) -> Place {
-        Place { named: self.named, ..Place::of(route) }
+        Place { named: self.named, session: self.session, ..Place::of(route) }
     }
 
     /// A page of the edge's own. Which environment it is about is its own matter: one that the request may not have must not
