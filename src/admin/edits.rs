@@ -15,10 +15,13 @@ use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
+use crate::clock::unix_millis;
 use crate::config::data::Data;
 use crate::edit::dashboard::{Key, Place};
+use crate::edit::preview::Preview;
 use crate::edit::routes::{Edit, Fault, Plan, Remark, Routes, Standing};
-use crate::edit::{self, Digest, NotUndone, Note, Past, Refused};
+use crate::edit::sign_token;
+use crate::edit::{self, Change, Digest, NotUndone, Note, Past, Refused};
 use crate::reload::{Outcome, Report};
 
 use super::Shared;
@@ -27,6 +30,7 @@ use super::audit::{self, NoChange};
 use super::caller::Caller;
 use super::change::{self, Expected, aside, etag, if_match};
 use super::form::{Fields, Sent};
+use super::preview;
 use super::status::time;
 
 /// How often a file that is edited by hand at the same moment is looked at again.
@@ -69,6 +73,8 @@ pub struct Changed {
     pub report: Report,
     /// About the route.
     pub warnings: Vec<Remark>,
+    /// Of a dry run: what would become of the last requests.
+    pub preview: Option<Preview>,
 }
 
 /// Makes, or judges, one change. Blocks.
@@ -83,21 +89,30 @@ pub fn change(shared: &Shared, caller: &Caller, wanted: &Wanted) -> Result<Chang
         if let Some(expected) = &wanted.expected {
             expected.admit(Some(&routes.digest()))?;
         }
-        let plan = routes.plan(&wanted.place, wanted.edit.clone()).map_err(fault)?;
+        let plan = routes.plan(&wanted.place, wanted.edit.clone(), unix_millis()).map_err(fault)?;
         let outcome = match wanted.run {
             Run::Real => {
                 let note = Note { who: caller.who.to_string(), what: plan.what.clone() };
-                alone.apply_as(&note, &plan.changes)
+                alone.apply_as(&note, &plan.token, &plan.changes).map(|report| (report, None))
             }
-            Run::Dry => shared.editor.judge(&plan.changes).map(|judged| judged.report),
+            Run::Dry => judged(shared, &[&*plan.token, &*plan.changes].concat()),
         };
         match outcome {
-            Ok(report) => return changed(shared, wanted, plan, report, routes.digest()),
+            Ok((report, preview)) => {
+                return Ok(Changed { preview, ..changed(shared, wanted, plan, report, routes.digest())? });
+            }
             Err(Refused::Changed(_)) if wanted.expected.is_none() && attempt < ATTEMPTS => attempt += 1,
             Err(Refused::Changed(_)) => return Err(change::lost_race()),
             Err(why) => return Err(refused(&plan, &why)),
         }
     }
+}
+
+/// What would come of it, and of the last requests.
+fn judged(shared: &Shared, changes: &[Change]) -> Result<(Report, Option<Preview>), Refused> {
+    let judged = shared.editor.judge(changes)?;
+    let preview = preview::of(&judged, &shared.parts);
+    Ok((judged.report, Some(preview)))
 }
 
 fn changed(shared: &Shared, wanted: &Wanted, plan: Plan, report: Report, before: Digest) -> Result<Changed, Problem> {
@@ -106,7 +121,7 @@ fn changed(shared: &Shared, wanted: &Wanted, plan: Plan, report: Report, before:
     let standing = if stands { Some(open(shared)?.one(&wanted.place, &plan.key).map_err(fault)?) } else { None };
     let after = plan.changes.iter().find_map(|change| change.after.as_deref()).map(edit::file::digest);
     let digest = after.filter(|_| wanted.run == Run::Real).unwrap_or(before);
-    Ok(Changed { standing, key: plan.key, what: plan.what, digest, report, warnings })
+    Ok(Changed { standing, key: plan.key, what: plan.what, digest, report, warnings, preview: None })
 }
 
 /// The routes as they are.
@@ -126,6 +141,11 @@ pub fn fault(fault: Fault) -> Problem {
         Fault::UnknownRoute => Problem::new(StatusCode::NOT_FOUND, "unknown_route", words),
         Fault::Exists | Fault::Operators { .. } => Problem::new(StatusCode::CONFLICT, "prefix_taken", words),
         Fault::Body(_) | Fault::NotStored(_) => Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "route_invalid", words),
+        Fault::SignToken(sign_token::Fault::Unfit(_)) => {
+            let remark = Remark::of_the_route("weak_sign_token", &words, "sign.token");
+            Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "route_invalid", words).with_diagnostics(&[remark])
+        }
+        Fault::SignToken(_) => Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "write_failed", words),
         Fault::Unfit { .. } => Problem::new(StatusCode::CONFLICT, "dashboard_file", words),
         Fault::Io { .. } => Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "read_failed", words),
     }
@@ -318,9 +338,9 @@ fn location(place: &Place, key: &Key) -> Option<HeaderValue> {
 }
 
 fn answer(changed: Changed, run: Run, status: StatusCode) -> Response {
-    let Changed { standing, what, digest, report, warnings, .. } = changed;
+    let Changed { standing, what, digest, report, warnings, preview, .. } = changed;
     let mut response = match (run, standing) {
-        (Run::Dry, _) => document(StatusCode::OK, &would(&report, &warnings)),
+        (Run::Dry, _) => document(StatusCode::OK, &would(&report, &warnings, preview.as_ref())),
         (Run::Real, None) => status.into_response(),
         (Run::Real, Some(standing)) => document(status, &Done { standing, generation: report.generation, warnings }),
     };
@@ -341,12 +361,12 @@ struct Done {
 }
 
 /// What would change.
-fn would(report: &Report, warnings: &[Remark]) -> serde_json::Value {
+fn would(report: &Report, warnings: &[Remark], preview: Option<&Preview>) -> serde_json::Value {
     let named = &report.named;
     json!({
         "dry_run": true, "outcome": if report.outcome == Outcome::Unchanged { "unchanged" } else { "applied" },
         "added": named.added, "removed": named.removed, "changed": named.changed, "settings": named.settings,
-        "needs_restart": report.needs_restart, "warnings": warnings,
+        "needs_restart": report.needs_restart, "warnings": warnings, "preview": preview,
     })
 }
 
@@ -401,9 +421,9 @@ pub async fn undo(State(shared): State<Arc<Shared>>, RawQuery(query): RawQuery, 
     let work = move || {
         let asked: AskedUndo = if body.is_empty() { AskedUndo::default() } else { undo_of(&body)? };
         let run = Asked::of(query.as_deref())?.run;
-        let (past, report) = take_back(&shared, asked.id, run).map_err(not_undone)?;
+        let (past, report, preview) = take_back(&shared, asked.id, run).map_err(not_undone)?;
         let what = format!("undone: {}", past.note.what);
-        let mut shown = would(&report, &[]);
+        let mut shown = would(&report, &[], preview.as_ref());
         if let Some(map) = shown.as_object_mut() {
             map.insert("dry_run".to_owned(), (run == Run::Dry).into());
             map.insert("generation".to_owned(), report.generation.into());
@@ -428,14 +448,14 @@ fn undo_of(body: &[u8]) -> Result<AskedUndo, Problem> {
 ///
 /// # Errors
 /// See [`NotUndone`].
-pub fn take_back(shared: &Shared, id: Option<u64>, run: Run) -> Result<(Past, Report), NotUndone> {
+pub fn take_back(shared: &Shared, id: Option<u64>, run: Run) -> Result<(Past, Report, Option<Preview>), NotUndone> {
     let alone = shared.editor.alone();
     if run == Run::Real {
-        return alone.undo(id);
+        return alone.undo(id).map(|(past, report)| (past, report, None));
     }
     let (past, changes) = alone.reverse(id)?;
-    let judged = shared.editor.judge(&changes)?;
-    Ok((past, judged.report))
+    let (report, preview) = judged(shared, &changes)?;
+    Ok((past, report, preview))
 }
 
 fn not_undone(why: NotUndone) -> Problem {

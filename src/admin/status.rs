@@ -12,7 +12,7 @@ use crate::observe::timestamp::rfc3339_millis;
 use crate::reload::Outcome;
 use crate::table::route::Auth;
 use crate::table::upstream::Standing;
-use crate::table::{Action, Endpoint, Route, Table, Upstream};
+use crate::table::{Action, Direct, Endpoint, Route, Table, Upstream};
 
 use super::{Shared, sign_tokens};
 
@@ -217,16 +217,35 @@ struct RouteStatus<'t> {
 }
 
 impl<'t> Routes<'t> {
-    /// Of a table, in file order.
+    /// Of a table, in file order; direct prefixes come last.
     pub fn of(table: &'t Table) -> Self {
-        Self {
-            generation: table.generation,
-            routes: table.routes.iter().map(|route| RouteStatus::of(table, route)).collect(),
-        }
+        let routes = table.routes.iter().map(|route| RouteStatus::of(table, route));
+        let direct = table.direct.iter().map(|direct| RouteStatus::of_direct(direct));
+        Self { generation: table.generation, routes: routes.chain(direct).collect() }
     }
 }
 
 impl<'t> RouteStatus<'t> {
+    /// Nothing of it passes here, so there is little to say.
+    fn of_direct(direct: &'t Direct) -> Self {
+        Self {
+            project: &direct.project,
+            environment: &direct.environment,
+            prefix: &direct.prefix,
+            mode: "direct",
+            action: "direct",
+            upstream: Some(&direct.target),
+            status: None,
+            auth: "none",
+            methods: None,
+            signed: false,
+            sign_tokens: Vec::new(),
+            payload: Vec::new(),
+            file: &direct.file,
+            line: direct.line,
+        }
+    }
+
     fn of(table: &Table, route: &'t Route) -> Self {
         let (action, upstream, status) = match &route.action {
             Action::Forward(forward) => ("proxy", Some(&*forward.upstream.name), None),

@@ -8,6 +8,9 @@
 //! Invariants: it creates no project, and no environment but the two that every project has; a prefix that the operator's
 //! files route is never taken from them.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::HashMap;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::Path;
@@ -16,7 +19,7 @@ use super::decoder::Decoder;
 use super::document::Parts;
 use super::fields::Shape;
 use super::header;
-use super::model::{Environment, Project, Route};
+use super::model::{Action, Environment, Project, Route};
 use super::secrets::reason;
 use super::section::environments::{self, ENVIRONMENT};
 use super::tree::{Entry, Node};
@@ -26,8 +29,8 @@ use crate::diagnostic::{Diagnostic, FileId, Pos, Spanned};
 /// Its name in the state directory.
 pub const DASHBOARD: &str = "dashboard.yaml";
 
-const FILE: Shape = Shape { what: "the dashboard's file", keys: &["projects"], later: &[] };
-const PROJECT: Shape = Shape { what: "a project in the dashboard's file", keys: &["environments"], later: &[] };
+const FILE: Shape = Shape { what: "the dashboard's file", keys: &["projects"] };
+const PROJECT: Shape = Shape { what: "a project in the dashboard's file", keys: &["environments"] };
 
 /// The environments that every project has.
 const ALWAYS: [&str; 2] = ["production", "local"];
@@ -68,9 +71,10 @@ fn environment(decoder: &mut Decoder<'_, '_>, entry: &Entry<'_>, family: &str, p
     let routes = fields.get("routes").map(|node| environments::routes(decoder, node, family)).unwrap_or_default();
     let place = format!("/api/v1/projects/{}/environments/{}/routes/", *project.name, *name);
     let Some(known) = known(decoder, name, project) else { return };
-    let taken: HashMap<&str, Pos> = known.routes.iter().map(|route| (&**route.prefix, route.prefix.at)).collect();
+    let key = |route: &'_ Route| (route.prefix.value.clone(), matches!(route.action, Action::Direct(_)));
+    let taken: HashMap<(String, bool), Pos> = known.routes.iter().map(|route| (key(route), route.prefix.at)).collect();
     for route in &routes {
-        if let Some(first) = taken.get(&**route.prefix) {
+        if let Some(first) = taken.get(&key(route)) {
             decoder.note(twice(route, *first, file, &place));
         }
     }

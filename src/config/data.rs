@@ -144,6 +144,13 @@ impl Data {
         entries.get_mut(index).map(|(_, value)| value)
     }
 
+    /// Takes a key out of a mapping.
+    pub fn take(&mut self, key: &str) -> Option<Self> {
+        let Self::Map(entries) = self else { return None };
+        let index = entries.iter().position(|(known, _)| known == key)?;
+        Some(entries.remove(index).1)
+    }
+
     /// Whether there is nothing in it.
     pub fn is_empty(&self) -> bool {
         match self {

@@ -5,6 +5,7 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
+use super::dashboard;
 use super::decoder::{Decoder, Gathered};
 use super::fields::Shape;
 use super::model::{
@@ -38,7 +39,6 @@ const DOCUMENT: Shape = Shape {
         "identity",
         "projects",
     ],
-    later: &[],
 };
 
 /// Sections that may stand in one file only.
@@ -200,6 +200,11 @@ impl Parts {
                 })
             })
         })
+    }
+
+    /// Whether this is no running process, and the state directory another user's.
+    pub fn is_somebody_elses(&self, dir: &Path) -> bool {
+        self.kept_in.is_none() && dashboard::is_somebody_elses(&self.state_dir(dir))
     }
 
     /// What sign tokens are sealed with in the state directory; `None`: they are not.

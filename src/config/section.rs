@@ -7,6 +7,7 @@ pub mod clients;
 pub mod compress;
 pub mod cors;
 pub mod credentials;
+pub mod direct;
 pub mod environments;
 pub mod files;
 pub mod headers;

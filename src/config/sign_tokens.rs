@@ -19,7 +19,7 @@ use super::decoder::Gathered;
 use super::document::Parts;
 use super::model::{Sign, SignScheme};
 use super::secrets::reason;
-use crate::diagnostic::{Diagnostic, Pos, Spanned};
+use crate::diagnostic::{Diagnostic, Pos, Severity, Spanned};
 use crate::sealed::Sealer;
 use crate::sign_token::index::{self, Index};
 use crate::sign_token::{self, Held, Home, Kept, RouteName, record};
@@ -34,10 +34,12 @@ pub fn lend(parts: &mut Parts, gathered: &mut Gathered<'_>, overlay: &Overlay, d
     }
     let folder = parts.state_dir(dir).join(sign_token::DIRECTORY);
     gathered.watched.insert(folder.clone());
-    let names = names(&folder, overlay);
-    if names.is_empty() {
-        return;
-    }
+    let names = match names(&folder, overlay) {
+        Ok(names) if names.is_empty() => return,
+        Ok(names) => names,
+        // Who only checks a configuration need not be able to read what the process keeps.
+        Err(error) => return gathered.note(closed(&error, parts.is_somebody_elses(dir))),
+    };
     let key = parts.sealing_key();
     let mut lender = Lender { folder, names, overlay, key, index: Index::default(), gathered };
     lender.read_index();
@@ -52,11 +54,26 @@ fn takes(sign: &Sign) -> bool {
 }
 
 /// The names in the directory, as they would be.
-fn names(folder: &Path, overlay: &Overlay) -> BTreeSet<String> {
-    let there = std::fs::read_dir(folder).into_iter().flatten().flatten();
-    let mut names: BTreeSet<String> = there.filter_map(|entry| entry.file_name().into_string().ok()).collect();
-    names.extend(overlay.names_in(folder));
-    names
+fn names(folder: &Path, overlay: &Overlay) -> io::Result<BTreeSet<String>> {
+    let mut names: BTreeSet<String> = overlay.names_in(folder).collect();
+    match std::fs::read_dir(folder) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        there => {
+            for entry in there? {
+                names.extend(entry?.file_name().into_string().ok());
+            }
+        }
+    }
+    Ok(names)
+}
+
+/// The directory is there, and cannot be read.
+fn closed(error: &io::Error, somebody_elses: bool) -> Diagnostic {
+    let message = format!("`{}` in the state directory cannot be read: {}", sign_token::DIRECTORY, reason(error));
+    let hint = "the sign tokens in it have not been looked at; ask as the user that the process runs as";
+    let problem =
+        Diagnostic { at: None, ..Diagnostic::error("sign_token_unreadable", Pos::default(), message).hint(hint) };
+    if somebody_elses { Diagnostic { severity: Severity::Warning, ..problem } } else { problem }
 }
 
 struct Lender<'l, 'e> {

@@ -149,7 +149,7 @@ impl Editor {
     /// # Errors
     /// See [`Refused`].
     pub fn apply_as(&self, note: &Note, changes: &[Change]) -> Result<Report, Refused> {
-        self.alone().apply_as(note, changes)
+        self.alone().apply_as(note, &[], changes)
     }
 
     /// What was changed, the latest first. Blocks.
@@ -169,18 +169,19 @@ impl Alone<'_> {
         self.perform(changes)
     }
 
-    /// See [`Editor::apply_as`].
+    /// See [`Editor::apply_as`]. `first`: what is changed before the rest, and not remembered.
     ///
     /// # Errors
     /// See [`Refused`].
-    pub fn apply_as(&self, note: &Note, changes: &[Change]) -> Result<Report, Refused> {
-        self.editor.judge(changes)?;
+    pub fn apply_as(&self, note: &Note, first: &[Change], changes: &[Change]) -> Result<Report, Refused> {
+        let all = [first, changes].concat();
+        self.editor.judge(&all)?;
         let was: Vec<Option<Vec<u8>>> = changes.iter().map(check).collect::<Result<_, _>>()?;
         let undo = &self.editor.undo;
         let remembered = undo.remember(note, changes, &was, crate::clock::unix_millis());
         // A change that nobody could take back is better than none at all.
         let id = remembered.inspect_err(|error| log::warn!("this change cannot be undone later: {error}")).ok();
-        let done = self.perform(changes);
+        let done = self.perform(&all);
         if let (Err(_), Some(id)) = (&done, id) {
             undo.forget(id);
         }

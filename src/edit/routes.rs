@@ -17,7 +17,11 @@ use serde_json::Value;
 use super::Change;
 use super::dashboard::{Dashboard, Key, Place, Unfit};
 use super::file::{self, Digest, Seen};
+use super::sign_token;
+use crate::clock::UnixMillis;
 use crate::config::data::{self, Data, NotStored};
+use crate::secret::Secret;
+use crate::sign_token::{Home, RouteName};
 use crate::table::{Route, Table};
 
 /// The environments that every project has.
@@ -63,6 +67,9 @@ pub enum Fault {
     /// See there.
     #[error(transparent)]
     NotStored(#[from] NotStored),
+    /// Its sign token cannot be kept.
+    #[error(transparent)]
+    SignToken(#[from] sign_token::Fault),
     /// The file has been edited by hand, and is no longer one.
     #[error("{path} cannot be edited: {why}")]
     Unfit {
@@ -101,7 +108,9 @@ pub struct Standing {
 /// What will be written.
 #[derive(Clone, Debug)]
 pub struct Plan {
-    /// For the editor.
+    /// The sign token that came with the route: written first, and not remembered.
+    pub token: Vec<Change>,
+    /// The file.
     pub changes: Vec<Change>,
     /// In a few words, without secrets.
     pub what: String,
@@ -130,6 +139,21 @@ pub struct Remark {
     pub file: Option<String>,
     /// Of that file, from 1.
     pub line: Option<u64>,
+}
+
+impl Remark {
+    /// An error at a key of the route.
+    pub fn of_the_route(code: &str, message: &str, key: &str) -> Self {
+        Self {
+            severity: "error".to_owned(),
+            code: code.to_owned(),
+            message: message.to_owned(),
+            hint: String::new(),
+            key: Some(key.to_owned()),
+            file: None,
+            line: None,
+        }
+    }
 }
 
 /// The routes as they are.
@@ -190,23 +214,30 @@ impl Routes {
     ///
     /// # Errors
     /// See [`Fault`].
-    pub fn plan(&self, place: &Place, edit: Edit) -> Result<Plan, Fault> {
+    pub fn plan(&self, place: &Place, edit: Edit, now: UnixMillis) -> Result<Plan, Fault> {
         self.check(place)?;
         let mut dashboard = self.dashboard.clone();
         let unfit = |why| Fault::Unfit { path: self.path.clone(), why };
+        let mut token = Vec::new();
         let (key, verb, steps) = match edit {
             Edit::Add(route) => {
-                let (key, route) = self.written(route, None)?;
+                let (key, mut route) = self.written(route, None)?;
                 self.check_free(place, &key)?;
+                token = self.kept_apart(place, &key, &mut route, now)?;
                 let index = dashboard.routes(place).len();
                 dashboard.add(place, route).map_err(unfit)?;
                 (key, "added", Some(steps(place, index)))
             }
             Edit::Replace(old, route) => {
                 let (index, stored) = self.mine(place, &old)?;
-                let (key, route) = self.written(route, Some((&old, stored)))?;
+                let sent = sends_a_token(&route);
+                let (key, mut route) = self.written(route, Some((&old, stored)))?;
                 if key != old {
                     self.check_free(place, &key)?;
+                    self.check_token_stays(place, &old, &route)?;
+                }
+                if sent {
+                    token = self.kept_apart(place, &key, &mut route, now)?;
                 }
                 dashboard.replace(place, index, route).map_err(unfit)?;
                 (key, "replaced", Some(steps(place, index)))
@@ -226,7 +257,30 @@ impl Routes {
         let before = self.seen.as_ref().map(|seen| seen.digest);
         let what = format!("{}/{}: route {} {verb}", place.project, place.environment, key.prefix);
         let changes = vec![Change { path: self.path.clone(), before, after: Some(bytes) }];
-        Ok(Plan { changes, what, key, path: self.path.clone(), text, steps })
+        Ok(Plan { token, changes, what, key, path: self.path.clone(), text, steps })
+    }
+
+    /// Takes a sign token out of a route: it has a file of its own, and is never read back.
+    fn kept_apart(&self, place: &Place, key: &Key, route: &mut Data, now: UnixMillis) -> Result<Vec<Change>, Fault> {
+        if !sends_a_token(route) {
+            return Ok(Vec::new());
+        }
+        let taken = route.entry("sign").and_then(|sign| sign.take("token"));
+        let token = Secret::new(taken.as_ref().and_then(Data::text).unwrap_or_default());
+        Ok(sign_token::with_a_new_route(&self.table, name(place, key), &token, now)?)
+    }
+
+    /// What is kept for a route is found by its prefix.
+    fn check_token_stays(&self, place: &Place, old: &Key, route: &Data) -> Result<(), Fault> {
+        let signs_by_it = route.get("sign").is_some_and(|sign| sign.get("token").is_none());
+        let known = sign_token::find(&self.table, name(place, old)).and_then(|route| route.sign.as_ref());
+        let kept = known.is_some_and(|sign| *sign.home() == Home::Kept);
+        if signs_by_it && kept {
+            return Err(Fault::Body(
+                "the sign token is kept for the old prefix: send it again as `sign.token`, or add a second route",
+            ));
+        }
+        Ok(())
     }
 
     /// That the table in force has the place.
@@ -291,6 +345,18 @@ impl Routes {
         let places = data::places(std::str::from_utf8(bytes).unwrap_or_default());
         places.into_iter().map(|place| (place.path, place.line)).collect()
     }
+}
+
+/// Whether a route has a sign token in it, which signs something.
+fn sends_a_token(route: &Data) -> bool {
+    let Some(sign) = route.get("sign") else { return false };
+    let scheme = sign.get("scheme").and_then(Data::text);
+    scheme.is_some_and(|scheme| scheme != "none")
+        && sign.get("token").is_some_and(|it| it.is_literal() && it.text().is_some())
+}
+
+fn name<'n>(place: &'n Place, key: &'n Key) -> RouteName<'n> {
+    RouteName { project: &place.project, environment: &place.environment, prefix: &key.prefix }
 }
 
 type Lines = HashMap<Vec<String>, u32>;

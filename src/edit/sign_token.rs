@@ -123,8 +123,9 @@ pub fn find<'t>(table: &'t Table, name: RouteName<'_>) -> Option<&'t Arc<Route>>
 pub fn apply(editor: &Editor, name: RouteName<'_>, wish: &Wish, now: UnixMillis) -> Result<Report, Fault> {
     let mut attempt = 1;
     loop {
+        let alone = editor.alone();
         let changes = plan(&editor.reloader().current(), name, wish, now)?;
-        match editor.apply(&changes) {
+        match alone.apply(&changes) {
             Err(Refused::Changed(_)) if attempt < ATTEMPTS => attempt += 1,
             outcome => return Ok(outcome?),
         }

@@ -42,6 +42,12 @@ impl Conditions {
         Self(kept)
     }
 
+    /// What a request says about what it has, where nothing is known of when that was made: `If-None-Match`.
+    pub fn of_tags(headers: &HeaderMap) -> Self {
+        let kept = headers.get_all(IF_NONE_MATCH).iter().map(|value| (IF_NONE_MATCH, value.clone()));
+        Self(kept.collect())
+    }
+
     /// Judges in the order of RFC 9110 §13.2.2, up to `Range`.
     pub fn judge(&self, current: &Validators<'_>) -> Outcome {
         if !self.is_the_one_meant(current) {

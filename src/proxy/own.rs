@@ -1,5 +1,6 @@
 //! What the edge answers by itself below `/.countersign/`: one place that knows which page is whose.
 
+mod browser;
 mod environment;
 
 use std::borrow::Cow;
@@ -40,7 +41,7 @@ pub async fn answer(
 ) -> Result<Reply> {
     match asked.page {
         Page::Client | Page::ClientTypes | Page::Routes | Page::Local | Page::LocalScript | Page::LocalStyle => {
-            Err(internal())
+            browser::answer(table, request, canonical, asked)
         }
         Page::Environment => environment::answer(table, request, canonical, asked),
         Page::OidcLogin | Page::OidcCallback | Page::OidcLogout => Err(internal()),

@@ -16,6 +16,7 @@ use crate::config::model::{Admin, Listener, ListenerTls, Server, Tokens};
 use crate::credential::provider::Provider;
 
 use super::credential::Credential;
+use super::direct::Direct;
 use super::matcher::ProjectEntry;
 use super::route::{Action, Forward, Route, Sign};
 use super::upstream::Upstream;
@@ -47,6 +48,7 @@ impl Diff {
 pub fn diff(old: &Table, new: &Table) -> Diff {
     let mut diff = Diff::default();
     routes(old, new, &mut diff);
+    direct(old, new, &mut diff);
     settings(old, new, &mut diff.settings);
     server(&old.started_with.server, &new.server, &mut diff.needs_restart);
     listeners(&old.started_with.listeners, &new.listeners, &mut diff.needs_restart);
@@ -74,6 +76,25 @@ fn routes(old: &Table, new: &Table, diff: &mut Diff) {
     }
     // What is left of the old routes, in their own order.
     diff.removed.extend(old.routes.iter().filter(|route| before.contains_key(&key(route))).map(|route| name(route)));
+}
+
+/// Named with their mode, since a route may have the same prefix.
+fn direct(old: &Table, new: &Table, diff: &mut Diff) {
+    fn key(direct: &Direct) -> Key<'_> {
+        (&direct.project, &direct.environment, &direct.prefix)
+    }
+    let name = |direct: &Direct| format!("{}/{}{} (direct)", direct.project, direct.environment, direct.prefix);
+    let mut before: HashMap<Key<'_>, &Arc<Direct>, RandomState> =
+        old.direct.iter().map(|direct| (key(direct), direct)).collect();
+    for direct in &new.direct {
+        match before.remove(&key(direct)) {
+            None => diff.added.push(name(direct)),
+            Some(earlier) if !earlier.same(direct) => diff.changed.push(name(direct)),
+            Some(_) => {}
+        }
+    }
+    diff.removed
+        .extend(old.direct.iter().filter(|direct| before.contains_key(&key(direct))).map(|direct| name(direct)));
 }
 
 fn name(route: &Route) -> String {
@@ -254,10 +275,22 @@ fn projects(old: &Table, new: &Table, changed: &mut Vec<String>) {
         if earlier.default_name() != project.default_name() {
             changed.push(format!("projects.{}.environment", project.name));
         }
+        if !earlier.identification.same(&project.identification) && is_own(old, earlier, new, project) {
+            changed.push(format!("projects.{}.identity", project.name));
+        }
+        if earlier.browser.is_some() != project.browser.is_some() {
+            changed.push(format!("projects.{}.browser_client", project.name));
+        }
         if !earlier.same_rules(project) {
             changed.push(format!("projects.{}.choose_environment", project.name));
         }
     }
+}
+
+/// Whether a project finds its callers otherwise than the rest, before or after: else the change is one of `identity`.
+fn is_own(old: &Table, earlier: &ProjectEntry, new: &Table, project: &ProjectEntry) -> bool {
+    !Arc::ptr_eq(&old.identification, &earlier.identification)
+        || !Arc::ptr_eq(&new.identification, &project.identification)
 }
 
 fn server(old: &Server, new: &Server, changed: &mut Vec<String>) {

@@ -18,7 +18,9 @@ use ahash::RandomState;
 use crate::policy::access::Networks;
 use crate::policy::page::Pages;
 
+use super::direct::Direct;
 use super::environment::Rule;
+use super::identity::Identification;
 use super::route::Route;
 
 /// The index of one table.
@@ -43,6 +45,19 @@ pub struct ProjectEntry {
     pub environments: Vec<EnvironmentEntry>,
     /// Its own error pages.
     pub pages: Option<Arc<Pages>>,
+    /// How the person behind a call is found.
+    pub identification: Arc<Identification>,
+    /// What the client for browsers is told of it; `None`: its hosts serve none.
+    pub browser: Option<BrowserClient>,
+}
+
+/// What the client for browsers is told of a project, beside its routes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BrowserClient {
+    /// The project's `app_id`; may be empty.
+    pub app_id: Arc<str>,
+    /// What the names of the signature's fields begin with.
+    pub header_prefix: Arc<str>,
 }
 
 /// One environment of a project, for look-up.
@@ -52,14 +67,35 @@ pub struct EnvironmentEntry {
     pub name: Arc<str>,
     /// Its routes by prefix.
     pub routes: Routes,
+    /// The prefixes that browsers call by themselves; `None`: there is none.
+    pub direct: Option<Box<Routes<Direct>>>,
 }
 
-/// The routes of one environment.
-#[derive(Debug, Default)]
-pub struct Routes {
+/// What is found by its prefix.
+pub trait Prefixed {
+    /// `/` or whole segments without a trailing slash, in canonical spelling.
+    fn prefix(&self) -> &Arc<str>;
+
+    /// Where it was written, for people: `file:line`.
+    fn place(&self) -> String;
+}
+
+impl Prefixed for Route {
+    fn prefix(&self) -> &Arc<str> {
+        &self.prefix
+    }
+
+    fn place(&self) -> String {
+        Self::place(self)
+    }
+}
+
+/// The routes of one environment, or its direct prefixes.
+#[derive(Debug)]
+pub struct Routes<R = Route> {
     /// The route of `/`.
-    root: Option<Arc<Route>>,
-    by_prefix: HashMap<Arc<str>, Arc<Route>, RandomState>,
+    root: Option<Arc<R>>,
+    by_prefix: HashMap<Arc<str>, Arc<R>, RandomState>,
     /// Whether any prefix has this many segments; index 0 stands for `/` and is not used.
     depths: Vec<bool>,
 }
@@ -159,7 +195,21 @@ impl ProjectEntry {
     }
 }
 
-impl Routes {
+impl EnvironmentEntry {
+    /// The direct prefix that covers a canonical path more closely than this route, or than none.
+    pub fn direct_beyond(&self, path: &str, route: Option<&Arc<Route>>) -> Option<&Arc<Direct>> {
+        let direct = self.direct.as_ref()?.find(path)?;
+        route.is_none_or(|route| route.prefix.len() < direct.prefix.len()).then_some(direct)
+    }
+}
+
+impl<R> Default for Routes<R> {
+    fn default() -> Self {
+        Self { root: None, by_prefix: HashMap::default(), depths: Vec::new() }
+    }
+}
+
+impl<R: Prefixed> Routes<R> {
     /// Room for that many.
     pub fn with_capacity(routes: usize) -> Self {
         let by_prefix = HashMap::with_capacity_and_hasher(routes, RandomState::new());
@@ -170,9 +220,9 @@ impl Routes {
     ///
     /// # Errors
     /// The route that has the prefix already.
-    pub fn insert(&mut self, route: Arc<Route>) -> Result<(), Arc<Route>> {
-        let depth = depth_of(&route.prefix);
-        if let Some(taken) = self.exactly(&route.prefix) {
+    pub fn insert(&mut self, route: Arc<R>) -> Result<(), Arc<R>> {
+        let depth = depth_of(route.prefix());
+        if let Some(taken) = self.exactly(route.prefix()) {
             return Err(Arc::clone(taken));
         }
         if depth == 0 {
@@ -185,17 +235,22 @@ impl Routes {
         if let Some(known) = self.depths.get_mut(depth) {
             *known = true;
         }
-        self.by_prefix.insert(Arc::clone(&route.prefix), route);
+        self.by_prefix.insert(Arc::clone(route.prefix()), route);
         Ok(())
     }
 
+    /// All of them, in no order.
+    pub fn iter(&self) -> impl Iterator<Item = &Arc<R>> {
+        self.root.iter().chain(self.by_prefix.values())
+    }
+
     /// The route of exactly this prefix.
-    pub fn exactly(&self, prefix: &str) -> Option<&Arc<Route>> {
+    pub fn exactly(&self, prefix: &str) -> Option<&Arc<R>> {
         if prefix == "/" { self.root.as_ref() } else { self.by_prefix.get(prefix) }
     }
 
     /// The route with the longest prefix of whole segments of a canonical path.
-    pub fn find(&self, path: &str) -> Option<&Arc<Route>> {
+    pub fn find(&self, path: &str) -> Option<&Arc<R>> {
         let (mut head, mut depth) = self.deepest(path);
         while depth > 0 {
             if self.depths.get(depth).copied().unwrap_or(false)

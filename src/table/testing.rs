@@ -97,7 +97,10 @@ pub(crate) fn project(name: &str, hosts: &[&str], routes: Vec<Route>) -> Project
         environment: text("production"),
         choose_environment: Vec::new(),
         sign_defaults: SignDefaults { header_prefix: text("x-kms-"), username_encoding: UsernameEncoding::Percent },
+        allow_direct: false,
+        browser_client: false,
         pages: Pages::default(),
+        identity: None,
         environments: vec![environment("production", routes)],
     }
 }
@@ -165,6 +168,11 @@ pub(crate) fn with_action(prefix: &str, action: Action) -> Route {
         compress: Vec::new(),
         at: at(3),
     }
+}
+
+/// A prefix that browsers call at this URL themselves.
+pub(super) fn direct(prefix: &str, target: &str) -> Route {
+    with_action(prefix, Action::Direct(Spanned::new(url(target), at(2))))
 }
 
 pub(super) fn sign(scheme: SignScheme) -> Option<Sign> {

@@ -4,6 +4,7 @@
 use std::os::unix::fs::PermissionsExt as _;
 
 use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
 
 use crate::support::{Config, Edge, Origin, Request, Response, eventually};
 
@@ -249,6 +250,64 @@ fn secrets_go_in_and_never_come_out() {
 }
 
 #[test]
+fn a_sign_token_that_comes_with_a_route_is_kept_apart() {
+    const TOKEN: &str = "c4n4ry-sign-token-0123456789-abcdefghij";
+    let origin = Origin::start();
+    let edge = config().origin(&origin).start();
+    let upstream = format!("http://{}/s", origin.authority());
+    let body =
+        |prefix: &str, sign: Value| json!({ "prefix": prefix, "upstream": upstream, "auth": "none", "sign": sign });
+    let with_token = json!({ "scheme": "user-stamp", "token": TOKEN });
+    let dry = call(&edge, "POST", &format!("{PRODUCTION}?dry_run=true"), &body("/s", with_token.clone()));
+    assert_eq!(dry.json()["added"], json!(["demo/production/s"]), "{}", dry.text());
+    let added = call(&edge, "POST", PRODUCTION, &body("/s", with_token.clone()));
+    assert_eq!(added.status, 201, "{}", added.text());
+    assert_eq!(added.json()["route"]["sign"], json!({ "scheme": "user-stamp" }));
+    assert!(!file(&edge).contains("c4n4ry"), "{}", file(&edge));
+    let signed = || {
+        origin.forget();
+        edge.get("/s");
+        let got = origin.request_for("/s");
+        let stamp = got.header("x-kms-stamp").expect("a stamp").to_owned();
+        let expected = hex(&Sha256::digest(format!("{stamp}{TOKEN}")));
+        assert_eq!(got.header("x-kms-sign"), Some(&*expected));
+    };
+    signed();
+    // What was shown is sent back, and the token stays what it is.
+    let place = format!("{PRODUCTION}/%2Fs");
+    let replaced = call(&edge, "PUT", &place, &added.json()["route"]);
+    assert_eq!(replaced.status, 200, "{}", replaced.text());
+    signed();
+    let moved = call(&edge, "PUT", &place, &body("/t", json!({ "scheme": "user-stamp" })));
+    assert_eq!(code(&moved), (422, "route_invalid".into()));
+    assert!(moved.text().contains("sign.token"), "{}", moved.text());
+    // Undone, and made again: the token is where it was.
+    assert_eq!(call(&edge, "DELETE", &place, &Value::Null).status, 204);
+    assert_eq!(call(&edge, "POST", "/api/v1/undo", &Value::Null).status, 200);
+    signed();
+    for entry in std::fs::read_dir(edge.directory().join("state/undo")).unwrap() {
+        let text = std::fs::read_to_string(entry.unwrap().path()).unwrap();
+        let undo: Value = serde_json::from_str(&text).unwrap();
+        assert!(!text.contains("c4n4ry") && undo["files"].as_array().is_some_and(|files| files.len() == 1), "{undo}");
+    }
+    assert!(!edge.output().contains("c4n4ry"));
+    // Where a secret comes from may stand in the route.
+    std::fs::write(edge.directory().join("state/t.token"), TOKEN).unwrap();
+    let named =
+        call(&edge, "POST", PRODUCTION, &body("/n", json!({ "scheme": "user-stamp", "token": "file:t.token" })));
+    assert_eq!(
+        (named.status, &named.json()["route"]["sign"]["token"]),
+        (201, &"file:t.token".into()),
+        "{}",
+        named.text()
+    );
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[test]
 fn whoever_saw_something_else_is_told() {
     let edge = edge();
     let list = call(&edge, "GET", PRODUCTION, &Value::Null);
@@ -281,11 +340,14 @@ fn a_dry_run_says_what_would_change_and_changes_nothing() {
         assert_eq!(answer.status, 200, "{}", answer.text());
         answer.json()
     };
+    edge.get("/a");
     assert_eq!(dry("POST", PRODUCTION, &route("/b", "b"))["added"], json!(["demo/production/b"]));
     let place = format!("{PRODUCTION}/%2Fa");
     assert_eq!(dry("PUT", &place, &says("x"))["changed"], json!(["demo/production/a"]));
     assert_eq!(dry("PUT", &place, &route("/a", "a"))["outcome"], "unchanged");
-    assert_eq!(dry("DELETE", &place, &Value::Null)["removed"], json!(["demo/production/a"]));
+    let gone = dry("DELETE", &place, &Value::Null);
+    assert_eq!(gone["removed"], json!(["demo/production/a"]));
+    assert!(gone["preview"].to_string().contains("becomes_404"), "{gone}");
     assert_eq!(dry("POST", "/api/v1/undo", &Value::Null)["removed"], json!(["demo/production/a"]));
     let wrong = call(&edge, "POST", &format!("{PRODUCTION}?dry_run=true"), &json!({ "prefix": "/b" }));
     assert_eq!(code(&wrong), (422, "route_invalid".into()));

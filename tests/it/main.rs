@@ -18,6 +18,7 @@ mod admin;
 #[path = "../architecture.rs"]
 mod architecture;
 mod audit;
+mod browser;
 mod callers;
 mod canary;
 mod compression;
@@ -54,6 +55,7 @@ mod retries;
 mod routing;
 mod sign_tokens;
 mod signing;
+mod sso;
 mod streaming;
 mod switch;
 mod tls;

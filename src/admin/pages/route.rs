@@ -281,7 +281,7 @@ fn try_it(
         }
         (None, _) => Edit::Add(form.route(None).map_err(|line| bad_line(visit, line))?),
     };
-    let plan = routes.plan(place, edit.clone()).map_err(edits::fault).map_err(wrong)?;
+    let plan = routes.plan(place, edit.clone(), crate::clock::unix_millis()).map_err(edits::fault).map_err(wrong)?;
     let judged = shared.editor.judge(&plan.changes).map_err(|why| wrong(edits::refused(&plan, &why)))?;
     let remarks = plan.explain(&judged.report.diagnostics);
     let seen = preview::of(&judged, &shared.parts);

@@ -5,6 +5,8 @@
 
 use axum::http::{HeaderMap, header};
 
+use crate::policy::language::prefers_chinese;
+
 macro_rules! words {
     ($($name:ident: $english:literal, $chinese:literal;)*) => {
         /// One language.
@@ -491,23 +493,6 @@ fn cookie(headers: &HeaderMap) -> Option<&str> {
     let values = headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok());
     let mut pairs = values.flat_map(|value| value.split(';')).filter_map(|pair| pair.trim().split_once('='));
     pairs.find(|(name, _)| *name == "cs_lang").map(|(_, value)| value)
-}
-
-/// Whether Chinese comes before English among what the browser would rather read (RFC 9110 §12.5.4).
-fn prefers_chinese(headers: &HeaderMap) -> bool {
-    let values = headers.get_all(header::ACCEPT_LANGUAGE).iter().filter_map(|value| value.to_str().ok());
-    let (mut english, mut chinese) = (0.0, 0.0);
-    for range in values.flat_map(|value| value.split(',')) {
-        let (tag, weight) = range.split_once(';').unwrap_or((range, ""));
-        let weight: f32 = weight.trim().strip_prefix("q=").map_or(Some(1.0), |it| it.parse().ok()).unwrap_or(0.0);
-        let language = tag.trim().split('-').next().unwrap_or_default();
-        if language.eq_ignore_ascii_case("zh") {
-            chinese = weight.max(chinese);
-        } else if language.eq_ignore_ascii_case("en") {
-            english = weight.max(english);
-        }
-    }
-    chinese > english
 }
 
 /// Puts the values where the `{}` are.

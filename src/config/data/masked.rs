@@ -26,6 +26,11 @@ impl Data {
         }
     }
 
+    /// Whether it holds a secret itself, where a secret belongs.
+    pub fn is_literal(&self) -> bool {
+        !matches!(self, Self::Null) && self.hidden() != *self
+    }
+
     fn hidden(&self) -> Self {
         match self {
             Self::Null => Self::Null,

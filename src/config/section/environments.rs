@@ -5,13 +5,13 @@ use std::collections::HashMap;
 use crate::config::decoder::Decoder;
 use crate::config::fields::Shape;
 use crate::config::model::{Environment, Route};
-use crate::config::section::routes;
+use crate::config::section::routes::{self, Mode};
 use crate::config::tree::{Entry, Node};
 use crate::config::value;
 use crate::diagnostic::{Diagnostic, Pos, Spanned};
 
 /// One environment.
-pub const ENVIRONMENT: Shape = Shape { what: "an environment", keys: &["routes"], later: &[] };
+pub const ENVIRONMENT: Shape = Shape { what: "an environment", keys: &["routes"] };
 
 /// How many a project may have beside production and local.
 const MOST_OF_ONES_OWN: usize = 5;
@@ -43,22 +43,34 @@ pub fn routes(decoder: &mut Decoder<'_, '_>, node: &Node<'_>, family: &str) -> V
     decoder.list(node, decode).unwrap_or_default()
 }
 
-/// The prefixes of one environment, and where each was written.
+/// The prefixes of one environment by mode, and where each was written.
 #[derive(Default)]
-pub struct Prefixes(HashMap<String, Pos, ahash::RandomState>);
+pub struct Prefixes {
+    api: HashMap<String, Pos, ahash::RandomState>,
+    direct: HashMap<String, Pos, ahash::RandomState>,
+}
 
 impl Prefixes {
     /// Notes a prefix that is taken.
-    pub fn claim(&mut self, decoder: &mut Decoder<'_, '_>, prefix: &Spanned<String>) {
-        let Some(first) = self.0.get(&prefix.value) else {
-            self.0.insert(prefix.value.clone(), prefix.at);
+    pub fn claim(&mut self, decoder: &mut Decoder<'_, '_>, mode: Mode, prefix: &Spanned<String>) {
+        let (taken, message, hint) = match mode {
+            Mode::Api => (
+                &mut self.api,
+                format!("{} has a route in this environment already", value::shown(prefix)),
+                "an environment has one route for each prefix (`/a` and `/a/` are the same)",
+            ),
+            Mode::Direct => (
+                &mut self.direct,
+                format!("{} has a `direct` route in this environment already", value::shown(prefix)),
+                "an environment has one route for each prefix and mode (`/a` and `/a/` are the same)",
+            ),
+        };
+        let Some(first) = taken.get(&prefix.value) else {
+            taken.insert(prefix.value.clone(), prefix.at);
             return;
         };
-        let message = format!("{} has a route in this environment already", value::shown(prefix));
         decoder.note(
-            Diagnostic::error("duplicate_prefix", prefix.at, message)
-                .hint("an environment has one route for each prefix (`/a` and `/a/` are the same)")
-                .related(*first, "first routed here"),
+            Diagnostic::error("duplicate_prefix", prefix.at, message).hint(hint).related(*first, "first routed here"),
         );
     }
 }

@@ -4,12 +4,12 @@ use std::collections::HashMap;
 
 use crate::config::address;
 use crate::config::decoder::Decoder;
-use crate::config::fields::{Fields, Later, Off, Shape};
+use crate::config::fields::{Fields, Shape};
 use crate::config::header;
 use crate::config::model::{
     ChooseEnvironment, EnvironmentSource, HostPattern, Project, SignDefaults, UpstreamPolicy, UsernameEncoding,
 };
-use crate::config::section::{environments, pages};
+use crate::config::section::{environments, identity, pages};
 use crate::config::tree::{Entry, Node};
 use crate::config::value::{self, Problem, shown, word};
 use crate::diagnostic::{Diagnostic, Pos, Spanned};
@@ -24,19 +24,17 @@ const PROJECT: Shape = Shape {
         "choose_environment",
         "sign_defaults",
         "pages",
+        "identity",
         "environments",
+        "allow_direct",
+        "browser_client",
     ],
-    later: &[Later { key: "allow_direct", off: Off::False }, Later { key: "browser_client", off: Off::False }],
 };
 
-const RULE: Shape = Shape {
-    what: "a rule of `choose_environment`",
-    keys: &["header", "cookie", "host", "is", "of", "from"],
-    later: &[],
-};
+const RULE: Shape =
+    Shape { what: "a rule of `choose_environment`", keys: &["header", "cookie", "host", "is", "of", "from"] };
 
-const SIGN_DEFAULTS: Shape =
-    Shape { what: "`sign_defaults`", keys: &["header_prefix", "username_encoding"], later: &[] };
+const SIGN_DEFAULTS: Shape = Shape { what: "`sign_defaults`", keys: &["header_prefix", "username_encoding"] };
 
 const POLICIES: &[(&str, UpstreamPolicy)] = &[("guarded", UpstreamPolicy::Guarded), ("open", UpstreamPolicy::Open)];
 
@@ -55,7 +53,10 @@ pub fn decode(decoder: &mut Decoder<'_, '_>, entry: &Entry<'_>) -> Option<Projec
     let rules = fields.get("choose_environment").and_then(|node| decoder.list(node, rule));
     let sign_defaults = sign_defaults(decoder, fields.get("sign_defaults"), entry.at);
     let family = header::family(&sign_defaults.header_prefix);
+    let allow_direct = fields.get("allow_direct").and_then(|node| decoder.parsed(node, value::boolean));
+    let browser_client = fields.get("browser_client").and_then(|node| decoder.parsed(node, value::boolean));
     let pages = fields.get("pages").map(|node| pages::decode(decoder, node)).unwrap_or_default();
+    let identity = fields.get("identity").map(|node| identity::decode(decoder, node));
     let environments =
         fields.get("environments").map(|node| environments::decode(decoder, node, &family)).unwrap_or_default();
     Some(Project {
@@ -66,7 +67,10 @@ pub fn decode(decoder: &mut Decoder<'_, '_>, entry: &Entry<'_>) -> Option<Projec
         environment: environment.unwrap_or_else(|| Spanned::new("production".into(), entry.at)),
         choose_environment: rules.unwrap_or_default(),
         sign_defaults,
+        allow_direct: allow_direct.unwrap_or(false),
+        browser_client: browser_client.unwrap_or(false),
         pages,
+        identity,
         environments,
     })
 }

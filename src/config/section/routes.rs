@@ -4,16 +4,17 @@ use std::time::Duration;
 
 use crate::config::address;
 use crate::config::decoder::Decoder;
-use crate::config::fields::{Fields, Later, Off, Shape};
+use crate::config::fields::{Fields, Shape};
 use crate::config::header;
 use crate::config::model::{Action, Auth, HeaderEdits, HostHeader, Proxy, Route, Target, Timeouts};
 use crate::config::section::environments::Prefixes;
-use crate::config::section::{compress, cors, files, headers, limits, retry, sign};
+use crate::config::section::{compress, cors, direct, files, headers, limits, retry, sign};
 use crate::config::tree::{Entry, Node};
 use crate::config::value::{self, Problem, shown, word};
 use crate::diagnostic::{Diagnostic, Spanned};
 
-const ROUTE: Shape = Shape {
+/// Every key that a route may have.
+pub const ROUTE: Shape = Shape {
     what: "a route",
     keys: &[
         "prefix",
@@ -35,14 +36,25 @@ const ROUTE: Shape = Shape {
         "compress",
         "files",
         "credential",
+        "mode",
     ],
-    later: &[Later { key: "mode", off: Off::Words(&["api"], &["direct"]) }],
 };
 
-const ACCESS: Shape = Shape { what: "`access`", keys: &["allow", "deny"], later: &[] };
-const TIMEOUTS: Shape = Shape { what: "`timeouts`", keys: &["connect", "first_byte", "idle", "send"], later: &[] };
-const REDIRECT: Shape = Shape { what: "`redirect`", keys: &["to", "status"], later: &[] };
-const RESPOND: Shape = Shape { what: "`respond`", keys: &["status", "body"], later: &[] };
+/// Who goes to the upstream: the edge, or the browser by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// Requests come here.
+    Api,
+    /// Browsers learn of the upstream and call it themselves.
+    Direct,
+}
+
+const MODES: &[(&str, Mode)] = &[("api", Mode::Api), ("direct", Mode::Direct)];
+
+const ACCESS: Shape = Shape { what: "`access`", keys: &["allow", "deny"] };
+const TIMEOUTS: Shape = Shape { what: "`timeouts`", keys: &["connect", "first_byte", "idle", "send"] };
+const REDIRECT: Shape = Shape { what: "`redirect`", keys: &["to", "status"] };
+const RESPOND: Shape = Shape { what: "`respond`", keys: &["status", "body"] };
 
 /// Each says what happens to a request, so a route has exactly one of them.
 const ACTIONS: &[&str] = &["upstream", "redirect", "respond", "files"];
@@ -58,11 +70,13 @@ pub fn decode(decoder: &mut Decoder<'_, '_>, node: &Node<'_>, family: &str, pref
     let fields = decoder.fields(node, &ROUTE)?;
     let at = fields.at;
     let prefix = decoder.required(&fields, "prefix", at).and_then(|node| decoder.spanned(node, address::prefix));
-    if let Some(prefix) = &prefix {
-        // A `direct` route may stand beside an `api` one; it is refused anyway.
-        if fields.get("mode").and_then(Node::scalar).is_none_or(|mode| mode == "api") {
-            prefixes.claim(decoder, prefix);
-        }
+    // A word that is neither has been noted, and nothing more is said about what it may have meant.
+    let mode = fields.get("mode").map_or(Some(Mode::Api), |node| decoder.parsed(node, |text| word(text, MODES)));
+    if let (Some(prefix), Some(mode)) = (&prefix, mode) {
+        prefixes.claim(decoder, mode, prefix);
+    }
+    if mode == Some(Mode::Direct) {
+        return direct::decode(decoder, &fields, prefix);
     }
     let auth = fields.get("auth").and_then(|node| decoder.parsed(node, |text| word(text, AUTH)));
     let methods = fields.get("methods").and_then(|node| methods(decoder, node));

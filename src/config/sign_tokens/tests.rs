@@ -149,6 +149,9 @@ fn what_cannot_be_used_is_an_error() {
     std::fs::remove_file(place.record()).unwrap();
     std::fs::create_dir(place.record()).unwrap();
     refused(&place, "sign_token_unreadable", "cannot be read");
+    std::fs::remove_dir_all(place.folder()).unwrap();
+    std::fs::write(place.folder(), "").unwrap();
+    refused(&place, "sign_token_unreadable", "`sign-tokens` in the state directory");
 }
 
 #[test]

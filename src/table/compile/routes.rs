@@ -6,9 +6,10 @@ use std::sync::{Arc, OnceLock};
 use http::HeaderValue;
 
 use crate::config::model::{
-    self, Environment, HostHeader, Project, Proxy, RetryOn, SignScheme, Target, UpstreamPolicy, UsernameEncoding,
+    self, Environment, HostHeader, Project, Proxy, RetryOn, SignScheme, Target, UpstreamPolicy, UpstreamUrl,
+    UsernameEncoding,
 };
-use crate::diagnostic::{Diagnostic, Spanned};
+use crate::diagnostic::{Diagnostic, Pos, Spanned};
 use crate::policy::access::Access;
 use crate::policy::coding::Coding;
 use crate::policy::cors::Cors;
@@ -20,20 +21,23 @@ use crate::policy::sign::{self, Scheme};
 use crate::sign_token::Home;
 
 use super::super::credential::Credential;
+use super::super::direct::Direct;
 use super::super::identity::{Identification, Source};
-use super::super::matcher::{EnvironmentEntry, Routes, covers};
+use super::super::matcher::{EnvironmentEntry, Prefixed, Routes, covers};
 use super::super::route::{Action, Auth, Edits, Forward, HostChoice, Route, Sign, SignNames};
 use super::clients::CompiledClients;
 use super::credentials::Credentials;
 use super::environments::LOCAL;
 use super::headers::Way;
 use super::upstreams::{Upstreams, Use};
-use super::{Callers, FileNames, files, headers, policies};
+use super::{FileNames, ProjectCallers, files, headers, policies};
 
 /// What all routes of one project have in common.
 pub(super) struct ProjectScope<'c> {
     pub(super) name: Arc<str>,
     app_id: Arc<str>,
+    pub(super) allow_direct: bool,
+    pub(super) browser_client: bool,
     guarded: bool,
     encoding: UsernameEncoding,
     family: Arc<str>,
@@ -41,8 +45,8 @@ pub(super) struct ProjectScope<'c> {
     names: Option<Arc<SignNames>>,
     pub(super) pages: Option<Arc<Pages>>,
     clients: &'c CompiledClients,
-    identification: &'c Identification,
-    files: &'c FileNames,
+    pub(super) identification: &'c Arc<Identification>,
+    pub(super) files: &'c FileNames,
 }
 
 /// What is shared by routes that say the same, so that a hundred thousand of them stay small.
@@ -73,7 +77,7 @@ impl<'c> ProjectScope<'c> {
     /// Prepares a project.
     pub(super) fn of(
         project: &Project,
-        callers: &Callers<'c>,
+        callers: &ProjectCallers<'c>,
         files: &'c FileNames,
         problems: &mut Vec<Diagnostic>,
     ) -> Self {
@@ -83,6 +87,8 @@ impl<'c> ProjectScope<'c> {
         Self {
             name: Arc::from(project.name.as_str()),
             app_id: Arc::from(project.app_id.as_str()),
+            allow_direct: project.allow_direct,
+            browser_client: project.browser_client,
             guarded: project.upstream_policy == UpstreamPolicy::Guarded,
             encoding: project.sign_defaults.username_encoding,
             family,
@@ -136,28 +142,42 @@ impl Shared {
 }
 
 impl<'u> Builder<'_, '_, 'u> {
-    /// Compiles one environment; its routes are also appended to `all`.
-    pub(super) fn environment(&mut self, written: &Environment, all: &mut Vec<Arc<Route>>) -> EnvironmentEntry {
+    /// Compiles one environment; its routes are also appended to `all`, its direct prefixes to `all_direct`.
+    pub(super) fn environment(
+        &mut self,
+        written: &Environment,
+        all: &mut Vec<Arc<Route>>,
+        all_direct: &mut Vec<Arc<Direct>>,
+    ) -> EnvironmentEntry {
         let name: Arc<str> = Arc::from(written.name.as_str());
         let mut routes = Routes::with_capacity(written.routes.len());
+        let mut direct: Option<Box<Routes<Direct>>> = None;
         for one in &written.routes {
-            let Some(route) = self.route(one, &name) else { continue };
-            let route = Arc::new(route);
-            match routes.insert(Arc::clone(&route)) {
-                Ok(()) => all.push(route),
-                Err(first) => self.report_twin(one, &first, written),
+            let twin = match &one.action {
+                model::Action::Direct(target) => {
+                    let compiled = self.direct(one, target, &name);
+                    compiled.and_then(|it| keep(direct.get_or_insert_default(), it, all_direct))
+                }
+                _ => self.route(one, &name).and_then(|it| keep(&mut routes, it, all)),
+            };
+            if let Some(first) = twin {
+                self.report_twin(one, &first, written);
             }
         }
-        EnvironmentEntry { name, routes }
+        EnvironmentEntry { name, routes, direct }
     }
 
-    fn report_twin(&mut self, one: &model::Route, first: &Route, environment: &Environment) {
-        let message = format!("environment `{}` has two routes for `{}`", *environment.name, first.prefix);
+    fn report_twin(&mut self, one: &model::Route, first: &Twin, environment: &Environment) {
+        let is_direct = |route: &model::Route| matches!(route.action, model::Action::Direct(_));
+        let what = if is_direct(one) { "direct routes" } else { "routes" };
+        let message = format!("environment `{}` has two {what} for `{}`", *environment.name, first.prefix);
         let problem = Diagnostic::error("duplicate_prefix", one.prefix.at, message);
-        let earlier = environment.routes.iter().find(|other| other.prefix.value == one.prefix.value);
+        let alike =
+            |other: &&model::Route| other.prefix.value == one.prefix.value && is_direct(other) == is_direct(one);
+        let earlier = environment.routes.iter().find(alike);
         let problem = match earlier.filter(|earlier| earlier.prefix.at != one.prefix.at) {
             Some(earlier) => problem.related(earlier.prefix.at, "first here"),
-            None => problem.hint(format!("the first is at {}", first.place())),
+            None => problem.hint(format!("the first is at {}", first.place)),
         };
         self.problems.push(problem);
     }
@@ -185,6 +205,7 @@ impl<'u> Builder<'_, '_, 'u> {
             line: written.at.line,
             action: action?,
             auth: written.auth,
+            identification: Arc::clone(self.scope.identification),
             methods: written.methods.clone(),
             access: Access::new(written.access_allow.as_deref(), &written.access_deny),
             sign: sign?,
@@ -224,7 +245,7 @@ impl<'u> Builder<'_, '_, 'u> {
     }
 
     /// The prefix in the spelling that requests' paths are brought into.
-    fn prefix(&mut self, written: &Spanned<String>) -> Option<Arc<str>> {
+    pub(super) fn prefix(&mut self, written: &Spanned<String>) -> Option<Arc<str>> {
         let text = if written.len() > 1 { written.trim_end_matches('/') } else { written.as_str() };
         match path::canonical(text) {
             Ok(canonical) if covers("/.countersign", &canonical) => {
@@ -313,6 +334,8 @@ impl<'u> Builder<'_, '_, 'u> {
             model::Action::Redirect { to, status } => {
                 Some(Action::Redirect { to: self.shared.text(to), status: *status })
             }
+            // Compiled by `direct`, and never a route.
+            model::Action::Direct(_) => None,
         }
     }
 
@@ -365,18 +388,27 @@ impl<'u> Builder<'_, '_, 'u> {
     /// What replaces the prefix: a URL's path, or a group's `rewrite`. `Some(None)`: nothing does.
     fn base_path(&mut self, proxy: &Proxy) -> Option<Option<Arc<str>>> {
         let (base, at, key) = match (&proxy.target, &proxy.rewrite) {
-            (Target::Url(url), _) => (url.path.as_str(), url.at, "upstream's path"),
+            (Target::Url(url), _) => return self.path_of(url).map(Some),
             (Target::Group(_), Some(rewrite)) => (rewrite.as_str(), rewrite.at, "rewrite"),
             (Target::Group(_), None) => return Some(None),
         };
+        self.base(base, at, key).map(Some)
+    }
+
+    /// The path of a URL, which replaces a prefix.
+    pub(super) fn path_of(&mut self, url: &Spanned<UpstreamUrl>) -> Option<Arc<str>> {
+        self.base(&url.path, url.at, "upstream's path")
+    }
+
+    fn base(&mut self, base: &str, at: Pos, key: &str) -> Option<Arc<str>> {
         match path::canonical(if base.is_empty() { "/" } else { base }) {
-            Ok(_) if base.is_empty() || base.starts_with('/') => Some(Some(self.shared.text(base))),
+            Ok(_) if base.is_empty() || base.starts_with('/') => Some(self.shared.text(base)),
             Ok(_) => self.bad_path(key, &Spanned::new(base.to_owned(), at), "it does not begin with `/`"),
             Err(why) => self.bad_path(key, &Spanned::new(base.to_owned(), at), why.0),
         }
     }
 
-    fn host_value(&mut self, name: &str, at: crate::diagnostic::Pos) -> Option<HeaderValue> {
+    fn host_value(&mut self, name: &str, at: Pos) -> Option<HeaderValue> {
         if let Some(known) = self.shared.hosts.get(name) {
             return Some(known.clone());
         }
@@ -388,6 +420,24 @@ impl<'u> Builder<'_, '_, 'u> {
             }
         }
         value
+    }
+}
+
+/// Who has a prefix already.
+struct Twin {
+    prefix: Arc<str>,
+    place: String,
+}
+
+/// Adds one to those of its mode, unless its prefix is taken.
+fn keep<R: Prefixed>(routes: &mut Routes<R>, one: R, all: &mut Vec<Arc<R>>) -> Option<Twin> {
+    let one = Arc::new(one);
+    match routes.insert(Arc::clone(&one)) {
+        Ok(()) => {
+            all.push(one);
+            None
+        }
+        Err(first) => Some(Twin { prefix: Arc::clone(first.prefix()), place: first.place() }),
     }
 }
 

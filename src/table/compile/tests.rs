@@ -437,7 +437,7 @@ fn the_previous_table_lends_counters_and_the_place_in_the_round() {
 
 #[test]
 fn a_hundred_thousand_routes_stay_small() {
-    assert!(size_of::<route::Route>() <= 520, "{}", size_of::<route::Route>());
+    assert!(size_of::<route::Route>() <= 528, "{}", size_of::<route::Route>());
     let many = (0..1000).map(|it| route(&format!("/r{it}"), "https://u.example.com/api")).collect();
     let table = table(only(many));
     let [first, .., last] = &table.routes[..] else { panic!() };
@@ -602,4 +602,42 @@ mod identity {
         assert!(second.guessing.passwords.wait(from, NOW).is_some());
         assert_eq!(second.followed().len(), 1);
     }
+}
+
+fn direct_model(allow: bool, client: bool, routes: Vec<Route>) -> Model {
+    let mut model = only(routes);
+    model.projects[0].allow_direct = allow;
+    model.projects[0].browser_client = client;
+    model
+}
+
+#[test]
+fn direct_is_off_until_a_project_allows_it() {
+    let routes = || vec![direct("/a", "http://10.0.0.7")];
+    let problem = one(direct_model(false, true, routes()));
+    assert_eq!((problem.code, problem.is_error(), problem.at), ("direct_not_allowed", true, Some(at(3))));
+    let problem = one(direct_model(true, false, routes()));
+    assert_eq!((problem.code, problem.is_error()), ("direct_without_client", false));
+    assert_eq!(problems(direct_model(true, true, routes())), []);
+}
+
+#[test]
+fn a_direct_prefix_is_spelt_as_the_router_spells_it_and_stands_once_in_its_mode() {
+    let routes = vec![respond("/a"), direct("/%61/", "https://u.example.com/x"), direct("/b", "http://localhost:8000")];
+    let table = table(direct_model(true, true, routes));
+    let listed: Vec<_> = table.direct.iter().map(|it| (&*it.prefix, &*it.target)).collect();
+    assert_eq!(listed, [("/a", "https://u.example.com/x"), ("/b", "http://localhost:8000")]);
+    assert_eq!(table.routes.len(), 1);
+    let twins = vec![direct("/a", "http://u.example.com"), direct("/%61", "http://v.example.com")];
+    assert_eq!(one(direct_model(true, true, twins)).code, "duplicate_prefix");
+    let reserved = vec![direct("/.countersign/x", "http://u.example.com")];
+    assert_eq!(one(direct_model(true, true, reserved)).code, "reserved_prefix");
+}
+
+#[test]
+fn a_guarded_project_may_send_browsers_anywhere() {
+    let mut model =
+        direct_model(true, true, vec![direct("/a", "http://127.0.0.1:3000"), direct("/b", "http://localhost")]);
+    model.projects[0].upstream_policy = UpstreamPolicy::Guarded;
+    assert_eq!(problems(model), []);
 }

@@ -14,12 +14,15 @@ use crate::policy::limit::Limits;
 use crate::policy::request_gate::{Canonical, GateRefusal, RequestView};
 
 use super::super::Table;
+use super::super::direct::Direct;
 use super::super::environment::Choice;
 use super::super::matcher::{EnvironmentEntry, ProjectEntry, covers};
 use super::super::own::{self, Page};
 use super::super::route::Route;
 use super::caller::{Caller, Stop};
-use super::{Admitted, Assumed, Decision, Identity, OwnRequest, Place, Refusal, Trace};
+use super::{
+    Admitted, Assumed, Decision, Identity, LogInRequest, OwnRequest, Place, Refusal, SessionCookie, Step, Trace,
+};
 
 /// One decision on its way.
 pub(super) struct Asking<'d, 'a, T> {
@@ -33,6 +36,8 @@ pub(super) struct Asking<'d, 'a, T> {
     pub(super) named: bool,
     /// How far it has come; filled in for a refusal, since an admission has it all in its route.
     pub(super) place: Place,
+    /// What becomes of the session's cookie.
+    pub(super) session: SessionCookie,
 }
 
 impl<T: Trace> Asking<'_, '_, T> {
@@ -54,6 +59,11 @@ impl<T: Trace> Asking<'_, '_, T> {
         match self.admit(&route, client_ip) {
             Err(Stop::Refuse(refusal)) => Decision::Refuse(refusal, self.place_of(route)),
             Err(Stop::Verify(login)) => Decision::Verify(login),
+            Err(Stop::Ask(question)) => Decision::Ask(question),
+            Err(Stop::LogIn(log_in)) => {
+                let asked = LogInRequest { step: Step::Needed, log_in, project: Arc::clone(&route.project) };
+                Decision::LogIn(asked, self.place_of(route))
+            }
             Ok(_) if self.may_go_no_further() => Decision::ServerOptions,
             Ok((caller, identity)) => Decision::Admit(Admitted {
                 route,
@@ -62,6 +72,7 @@ impl<T: Trace> Asking<'_, '_, T> {
                 client_ip,
                 consumed: caller.consumed,
                 source: caller.source,
+                session: self.session,
                 environment_named: self.named,
                 _sealed: (),
             }),
@@ -75,7 +86,7 @@ impl<T: Trace> Asking<'_, '_, T> {
     }
 
     fn place_of(&self, route: Arc<Route>) -> Place {
-        Place { named: self.named, ..Place::of(route) }
+        Place { named: self.named, session: self.session, ..Place::of(route) }
     }
 
     /// A page of the edge's own. Which environment it is about is its own matter: one that the request may not have must not
@@ -91,6 +102,10 @@ impl<T: Trace> Asking<'_, '_, T> {
         self.trace.verdict("route", "answer", format_args!("{} is the edge's own", self.canonical.path));
         self.place.enter(project, None);
         let place = std::mem::take(&mut self.place);
+        if let Some((step, log_in)) = page.step().zip(project.identification.log_in()) {
+            let (log_in, project) = (Arc::clone(log_in), Arc::clone(&project.name));
+            return Some(Decision::LogIn(LogInRequest { step, log_in, project }, place));
+        }
         Some(Decision::Own(OwnRequest { page, project: index, client_ip }, place))
     }
 
@@ -107,6 +122,21 @@ impl<T: Trace> Asking<'_, '_, T> {
         let found = if is_reserved(path) { None } else { environment.routes.find(path) };
         if self.trace.wanted() {
             self.losers(project, environment, found);
+        }
+        if !is_reserved(path)
+            && let Some(direct) = environment.direct_beyond(path, found)
+        {
+            self.trace.verdict(
+                "route",
+                "refuse",
+                format_args!("{} is direct: browsers call {} themselves", direct.prefix, direct.target),
+            );
+            self.place.enter(project, Some(environment));
+            return Err(refusal(
+                404,
+                "route_is_direct",
+                "browsers call this prefix at its upstream themselves; nothing is forwarded",
+            ));
         }
         let Some(route) = found else {
             self.trace.verdict("route", "refuse", format_args!("no prefix of {} covers {path}", environment.name));
@@ -167,6 +197,11 @@ impl<T: Trace> Asking<'_, '_, T> {
             }
             if let Some(lost) = why_it_lost(route, environment, path) {
                 self.trace.candidate(route, lost);
+            }
+        }
+        for direct in self.table.direct.iter().filter(|direct| direct.project == project.name) {
+            if let Some(lost) = why_direct_lost(direct, environment, path) {
+                self.trace.direct(direct, lost);
             }
         }
     }
@@ -276,6 +311,17 @@ fn why_it_lost(route: &Route, environment: &EnvironmentEntry, path: &str) -> Opt
     }
 }
 
+/// Why a direct prefix serves nothing here; `None`: it has nothing to do with the request.
+fn why_direct_lost(direct: &Direct, environment: &EnvironmentEntry, path: &str) -> Option<&'static str> {
+    match (direct.environment == environment.name, covers(&direct.prefix, path)) {
+        (true, true) => Some("it is direct: browsers call its upstream themselves"),
+        (true, false) if path.starts_with(&*direct.prefix) => Some("matches whole segments only"),
+        (true, false) => Some(NOT_BELOW),
+        (false, true) => Some("belongs to another environment"),
+        (false, false) => None,
+    }
+}
+
 /// The second name that carries a client token.
 pub(in super::super) const API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 
@@ -293,8 +339,8 @@ pub(in super::super) fn allowed_methods(methods: &[Method]) -> HeaderValue {
     HeaderValue::from_str(&names.join(", ")).unwrap_or(HeaderValue::from_static(""))
 }
 
-pub(super) fn refusal(status: u16, code: &'static str, message: &'static str) -> Refusal {
-    Refusal { status, code, message: Cow::Borrowed(message), headers: Vec::new(), close: false, wrong_token_from: None }
+pub(super) fn refusal(status: u16, code: &'static str, message: impl Into<Cow<'static, str>>) -> Refusal {
+    Refusal { status, code, message: message.into(), headers: Vec::new(), close: false, wrong_token_from: None }
 }
 
 fn origin_not_allowed() -> Refusal {
@@ -330,6 +376,7 @@ impl Place {
             named: false,
             pages: route.pages.clone(),
             route: Some(route),
+            session: SessionCookie::Stays,
         }
     }
 

@@ -319,3 +319,39 @@ fn max_forwards_is_read_only_when_it_is_one_number() {
     assert_eq!(read(&["5", "6"]), None);
     assert_eq!(read(&[]), None);
 }
+
+#[test]
+fn a_prefix_that_is_only_direct_is_never_forwarded() {
+    let mut demo = project(
+        "demo",
+        &["a.test"],
+        vec![
+            respond("/both"),
+            direct("/both", "http://10.0.0.7/api"),
+            respond("/both/deep"),
+            respond("/above"),
+            direct("/above/printer", "http://10.0.0.7"),
+            direct("/only", "http://10.0.0.7"),
+        ],
+    );
+    demo.allow_direct = true;
+    demo.browser_client = true;
+    let mut dev = environment("dev", vec![respond("/only")]);
+    dev.routes.push(direct("/", "http://10.0.0.7"));
+    demo.environments.push(dev);
+    demo.choose_environment = vec![rule(by_header("x-environment"), None, None)];
+    let table = table(model(vec![demo]));
+    for path in ["/only", "/only/", "/only/x?y", "/%6fnly", "/above/printer", "/above/printer/x"] {
+        assert_eq!(code(&table, &get(path)), (404, "route_is_direct"), "{path}");
+    }
+    for path in ["/onlyx", "/", "/above/printer/../x"] {
+        assert_ne!(code(&table, &get(path)).1, "route_is_direct", "{path}");
+    }
+    for path in ["/both", "/both/x", "/both/deep/x", "/above", "/above/printers"] {
+        admitted(&table, &get(path));
+    }
+    let in_dev = |path: &str| get(path).with("x-environment", "dev");
+    admitted(&table, &in_dev("/only/x"));
+    assert_eq!(code(&table, &in_dev("/elsewhere")), (404, "route_is_direct"));
+    assert_eq!(code(&table, &in_dev("/.countersign/nothing")), (404, "route_not_found"), "the edge's own");
+}

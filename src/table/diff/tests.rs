@@ -176,3 +176,23 @@ fn credentials_are_live_and_how_tokens_are_kept_is_not() {
     assert_eq!(diff.needs_restart, ["tokens_dir", "tokens.encryption_key", "tokens.allow_network_filesystem"]);
     assert_eq!(diff.settings, ["admin.public_url", "credentials.vendor"]);
 }
+
+#[test]
+fn direct_prefixes_are_named_with_their_mode() {
+    let with = |routes_of: &[model::Route]| {
+        let mut model = base();
+        model.projects[0].allow_direct = true;
+        model.projects[0].browser_client = true;
+        routes(&mut model).extend(routes_of.iter().cloned());
+        table(model)
+    };
+    let old = with(&[direct("/a", "http://x.example.com"), direct("/b", "http://x.example.com")]);
+    let new = with(&[direct("/d", "http://x.example.com"), direct("/a", "http://y.example.com")]);
+    let diff = diff(&old, &new);
+    assert_eq!(diff.added, ["demo/production/d (direct)"]);
+    assert_eq!(diff.removed, ["demo/production/b (direct)"]);
+    assert_eq!(diff.changed, ["demo/production/a (direct)"]);
+    assert!(diff.settings.is_empty());
+    let switched = edited(|model| model.projects[0].browser_client = true);
+    assert_eq!(switched.settings, ["projects.demo.browser_client"]);
+}

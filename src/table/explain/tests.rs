@@ -324,7 +324,9 @@ proptest! {
                 prop_assert_eq!((explanation.outcome, explanation.status), ("routed", Some(204)));
                 prop_assert_eq!(explanation.response_headers.set.0.len(), headers.len());
             }
-            Decision::Verify(_) => prop_assert!(false, "nobody has a password here"),
+            Decision::Verify(_) | Decision::Ask(_) | Decision::LogIn(..) => {
+                prop_assert!(false, "nobody has a password or a session here");
+            }
             Decision::Own(..) => prop_assert_eq!((explanation.outcome, explanation.status), ("routed", Some(200))),
             Decision::ServerOptions => prop_assert_eq!((explanation.outcome, explanation.status), ("routed", Some(204))),
             Decision::Admit(admitted) if admitted.check_length(&request.headers).is_err() => {
@@ -375,4 +377,31 @@ fn a_group_says_how_its_requests_are_shared_and_a_hash_whom_it_chooses() {
         chosen.insert(host);
     }
     assert_eq!(chosen.len(), 2, "six paths at one of two endpoints");
+}
+
+#[test]
+fn a_direct_prefix_says_who_calls_it() {
+    let mut demo = project(
+        "demo",
+        &["demo.test"],
+        vec![respond("/a"), direct("/a", "http://p.lan/api"), direct("/b", "http://p.lan")],
+    );
+    demo.allow_direct = true;
+    demo.browser_client = true;
+    let table = table(model(vec![demo]));
+    let both = as_json(&table, &question("http://demo.test/a/x"));
+    assert_eq!((&both["outcome"], &both["route"]["prefix"]), (&json!("routed"), &json!("/a")));
+    let lost: Vec<&str> =
+        both["candidates"].as_array().unwrap().iter().map(|it| it["lost"].as_str().unwrap()).collect();
+    assert_eq!(lost, ["it is direct: browsers call its upstream themselves", "the path is not below it"]);
+    let only = as_json(&table, &question("http://demo.test/b/x"));
+    assert_eq!(
+        (&only["outcome"], &only["status"], &only["code"]),
+        (&json!("refused"), &json!(404), &json!("route_is_direct"))
+    );
+    let verdicts = only["verdicts"].as_array().unwrap();
+    let verdict = verdicts.iter().find(|it| it["policy"] == "route").unwrap();
+    assert_eq!(verdict["detail"], "/b is direct: browsers call http://p.lan themselves");
+    let page = as_json(&table, &question("http://demo.test/.countersign/routes.json"));
+    assert_eq!((&page["outcome"], &page["status"]), (&json!("routed"), &json!(200)));
 }

@@ -346,7 +346,7 @@ fn arguments(profile: &str) -> Vec<String> {
         "--hide-scrollbars",
         "--lang=en-US",
         "--no-proxy-server",
-        "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1, EXCLUDE localhost, MAP *.test 127.0.0.1",
+        "--host-resolver-rules=MAP *.test 127.0.0.1, MAP * ~NOTFOUND, EXCLUDE 127.0.0.1, EXCLUDE localhost",
     ]
     .map(str::to_owned)
     .into();

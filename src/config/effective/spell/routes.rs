@@ -31,9 +31,15 @@ pub(super) fn route(route: &Route) -> Node {
         compress,
         at: _,
     } = route;
+    let is_direct = matches!(action, Action::Direct(_));
+    let mode = text(if is_direct { "direct" } else { "api" });
+    let named = acting(Fields::default().with("prefix", text(&prefix.value)).with("mode", mode), action);
+    if is_direct {
+        return named.end();
+    }
     let hidden = payload.iter().map(|(name, _)| (name.to_string(), secret()));
     let forwards = matches!(action, Action::Proxy(_));
-    acting(Fields::default().with("prefix", text(&prefix.value)), action)
+    named
         .with("auth", text(words::auth(*auth)))
         .maybe("methods", methods.as_ref().map(texts))
         .maybe("access", access(access_allow.as_deref(), access_deny))
@@ -65,6 +71,7 @@ fn acting(fields: Fields, action: &Action) -> Fields {
             let away = Fields::default().with("to", text(&to.value)).with("status", whole(status.as_u16()));
             fields.with("redirect", away.end())
         }
+        Action::Direct(target) => fields.with("upstream", text(words::url(target))),
     }
 }
 
@@ -140,7 +147,7 @@ fn times(timeouts: &Timeouts, action: &Action) -> Option<Node> {
             .with("first_byte", duration(*first_byte))
             .with("idle", duration(*idle)),
         Action::Files(_) => Fields::default(),
-        Action::Respond { .. } | Action::Redirect { .. } => return None,
+        Action::Respond { .. } | Action::Redirect { .. } | Action::Direct(_) => return None,
     };
     Some(fields.with("send", duration(*send)).end())
 }
