@@ -4,7 +4,7 @@ use std::hint::black_box;
 use std::net::IpAddr;
 
 use countersign::policy::request_gate::{RequestView, judge};
-use countersign::policy::sign::{Claims, Scheme, percent_encode, signature};
+use countersign::policy::sign::{Claims, Message, Scheme, percent_encode, signature};
 use countersign::policy::{auth, head, path};
 use countersign::secret::Secret;
 use criterion::{Criterion, criterion_group, criterion_main};
@@ -19,8 +19,14 @@ const HEAD: &str = "GET /a0/userlist?page=1&size=20 HTTP/1.1\r\nHost: demo.examp
 fn signing(c: &mut Criterion) {
     let token = Secret::new("0123456789abcdef0123456789abcdef0123456789a");
     let claims = Claims { user: "dev@example.com", project: "demo", app_id: "1001", stamp: 1_700_000_000_000 };
+    let (path, query, prefix, nonce) =
+        ("/api/userlist", "page=1&size=20", "x-kms-", "0123456789abcdef0123456789abcdef");
+    let message =
+        Message { method: "GET", authority: "users.example.com", path, query, username: "Dev", prefix, nonce };
     for scheme in Scheme::ALL {
-        c.bench_function(scheme.name(), |b| b.iter(|| signature(scheme, black_box(&claims), Some(&token))));
+        c.bench_function(scheme.name(), |b| {
+            b.iter(|| signature(scheme, black_box(&claims), black_box(&message), Some(&token)))
+        });
     }
     c.bench_function("percent_encode", |b| b.iter(|| percent_encode(black_box("\u{5f20}\u{4e09} Zhang San"))));
 }

@@ -91,13 +91,13 @@ pub fn refused(why: Refused) -> Response {
 
 /// The same in one line.
 pub fn problem(why: &Refused) -> Problem {
-    let (status, code) = match why {
-        Refused::Changed(_) => (StatusCode::CONFLICT, "changed_meanwhile"),
-        Refused::Invalid(_) => (StatusCode::UNPROCESSABLE_ENTITY, "configuration_invalid"),
-        Refused::Write { .. } => (StatusCode::INTERNAL_SERVER_ERROR, "write_failed"),
-        Refused::NoFile => (StatusCode::CONFLICT, "no_file"),
-    };
-    Problem::new(status, code, why.to_string())
+    let words = why.to_string();
+    match why {
+        Refused::Changed(_) => Problem::new(StatusCode::CONFLICT, "changed_meanwhile", words),
+        Refused::Invalid(_) => Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "configuration_invalid", words),
+        Refused::Write { .. } => Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "write_failed", words),
+        Refused::NoFile => Problem::new(StatusCode::CONFLICT, "no_file", words),
+    }
 }
 
 /// Runs what takes long, or blocks, on another thread: health must be answered meanwhile. Work whose caller has hung up before

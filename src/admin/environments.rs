@@ -121,15 +121,15 @@ pub fn refused(fault: Fault) -> Response {
 
 /// The same in one line.
 pub fn problem(fault: &Fault) -> Problem {
-    let (status, code) = match fault {
-        Fault::UnknownProject(_) => (StatusCode::NOT_FOUND, "unknown_project"),
-        Fault::UnknownEnvironment { .. } => (StatusCode::NOT_FOUND, "unknown_environment"),
-        Fault::Local => (StatusCode::UNPROCESSABLE_ENTITY, "local_by_default"),
-        Fault::Seen(_) => return lost_race(),
-        Fault::ByHand { .. } => (StatusCode::CONFLICT, "not_editable"),
-        Fault::Refused(why) => return change::problem(why),
-    };
-    Problem::new(status, code, fault.to_string())
+    let words = fault.to_string();
+    match fault {
+        Fault::UnknownProject(_) => Problem::new(StatusCode::NOT_FOUND, "unknown_project", words),
+        Fault::UnknownEnvironment { .. } => Problem::new(StatusCode::NOT_FOUND, "unknown_environment", words),
+        Fault::Local => Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "local_by_default", words),
+        Fault::Seen(_) => lost_race(),
+        Fault::ByHand { .. } => Problem::new(StatusCode::CONFLICT, "not_editable", words),
+        Fault::Refused(why) => change::problem(why),
+    }
 }
 
 fn parse<'b, T: Deserialize<'b>>(body: &'b [u8], shape: &str) -> Result<T, Problem> {

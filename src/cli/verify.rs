@@ -96,8 +96,13 @@ struct Presented {
 /// Why a signature is not accepted.
 type Reason = String;
 
+/// What was read: what the request presents, which one it is, and the token.
+type Read = (Result<Presented, Reason>, Called, Option<Secret>);
+/// `(lower-case name, value)`
+type Line = (String, String);
+
 /// Everything from outside: an inner error is the request's fault, an outer one the call's.
-fn read(args: &Args) -> Result<(Result<Presented, Reason>, Called, Option<Secret>), String> {
+fn read(args: &Args) -> Result<Read, String> {
     let (presented, called) = match (&args.sign, &args.stamp) {
         (Some(_), Some(_)) if args.scheme.binds_request() => {
             return Err(format!("{} is checked over the request's headers: give them", args.scheme.name()));
@@ -113,7 +118,7 @@ fn read(args: &Args) -> Result<(Result<Presented, Reason>, Called, Option<Secret
 }
 
 /// The request: as the options say, else as the file's request line and `Host` do.
-fn called(args: &Args, request_line: Option<&str>, lines: &[(String, String)]) -> Result<Called, String> {
+fn called(args: &Args, request_line: Option<&str>, lines: &[Line]) -> Result<Called, String> {
     let mut words = request_line.unwrap_or_default().split(' ');
     let method = args.request.method.clone().or_else(|| words.next()?.parse().ok());
     let target = words.next().unwrap_or_default();
@@ -140,8 +145,8 @@ fn stated(args: &Args, sign: &str, stamp: &str) -> Result<Presented, String> {
     })
 }
 
-/// `(lower-case name, value)` of every line that was given.
-fn header_lines(args: &Args) -> Result<(Vec<(String, String)>, Option<String>), String> {
+/// Every line that was given, and the request line of the file.
+fn header_lines(args: &Args) -> Result<(Vec<Line>, Option<String>), String> {
     let mut lines: Vec<String> = args.header.clone();
     let mut request_line = None;
     if let Some(file) = &args.headers_from {
@@ -176,7 +181,7 @@ fn header_line(line: &str) -> Result<(String, String), String> {
     }
 }
 
-fn from_headers(args: &Args, lines: &[(String, String)]) -> Result<Presented, Reason> {
+fn from_headers(args: &Args, lines: &[Line]) -> Result<Presented, Reason> {
     let field = |name: &str| single(lines, &format!("{}{name}", args.header_prefix));
     let required = |name: &str| field(name)?.ok_or_else(|| format!("there is no {}{name} header", args.header_prefix));
     let project = match args.scheme {
@@ -204,7 +209,7 @@ fn from_headers(args: &Args, lines: &[(String, String)]) -> Result<Presented, Re
     })
 }
 
-fn single(lines: &[(String, String)], name: &str) -> Result<Option<String>, Reason> {
+fn single(lines: &[Line], name: &str) -> Result<Option<String>, Reason> {
     let mut values = lines.iter().filter(|(candidate, _)| candidate == name).map(|(_, value)| value);
     match (values.next(), values.next()) {
         (value, None) => Ok(value.cloned()),

@@ -55,7 +55,8 @@ pub fn socket_or(text: &str, port: u16) -> Result<SocketAddr, Problem> {
 pub fn host(text: &str) -> Result<String, Problem> {
     let problem = || Problem::not("invalid_host", "a host name");
     if let Some(literal) = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
-        let address: Ipv6Addr = literal.parse().map_err(|_| problem())?;
+        let no_address = |_| problem().hint("in brackets stands an IPv6 address, without a zone: \"[2001:db8::7]\"");
+        let address: Ipv6Addr = literal.parse().map_err(no_address)?;
         return Ok(format!("[{address}]"));
     }
     if let Ok(address) = text.parse::<Ipv6Addr>() {

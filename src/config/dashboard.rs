@@ -29,8 +29,8 @@ use crate::diagnostic::{Diagnostic, FileId, Pos, Spanned};
 /// Its name in the state directory.
 pub const DASHBOARD: &str = "dashboard.yaml";
 
-const FILE: Shape = Shape { what: "the dashboard's file", keys: &["projects"], later: &[] };
-const PROJECT: Shape = Shape { what: "a project in the dashboard's file", keys: &["environments"], later: &[] };
+const FILE: Shape = Shape { what: "the dashboard's file", keys: &["projects"] };
+const PROJECT: Shape = Shape { what: "a project in the dashboard's file", keys: &["environments"] };
 
 /// The environments that every project has.
 const ALWAYS: [&str; 2] = ["production", "local"];

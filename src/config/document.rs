@@ -39,7 +39,6 @@ const DOCUMENT: Shape = Shape {
         "identity",
         "projects",
     ],
-    later: &[],
 };
 
 /// Sections that may stand in one file only.

@@ -1,4 +1,4 @@
-//! Mappings with known keys: unknown keys are errors, keys that this version cannot honour are refused.
+//! Mappings with known keys: unknown keys are errors.
 
 use super::decoder::Decoder;
 use super::tree::{Entry, Kind, Node};
@@ -11,23 +11,6 @@ pub struct Shape {
     pub what: &'static str,
     /// What exists.
     pub keys: &'static [&'static str],
-    /// What is agreed upon and does not exist yet.
-    pub later: &'static [Later],
-}
-
-/// A key whose behaviour does not exist yet.
-pub struct Later {
-    /// Its name.
-    pub key: &'static str,
-    /// The values that ask for nothing, and so are accepted.
-    pub off: Off,
-}
-
-/// Which values of such a key ask for nothing.
-#[derive(Clone, Copy)]
-pub enum Off {
-    /// Nothing but nothing, `""`, `{}` and `[]`.
-    Empty,
 }
 
 /// The entries of one mapping, all of them with a known key.
@@ -92,52 +75,21 @@ impl Decoder<'_, '_> {
         if shape.keys.contains(&&*entry.key) {
             return None;
         }
-        match shape.later.iter().find(|later| later.key == entry.key) {
-            Some(later) => {
-                self.check_later(entry, later);
-                None
-            }
-            None => self.unknown_key(entry, shape),
-        }
+        self.unknown_key(entry, shape)
     }
 
     fn unknown_key(&mut self, entry: &Entry<'_>, shape: &'static Shape) -> Option<&'static str> {
-        let names: Vec<&'static str> =
-            shape.keys.iter().copied().chain(shape.later.iter().map(|later| later.key)).collect();
+        let names = shape.keys;
         let message = format!("{} is not a key of {}", shown(&entry.key), shape.what);
-        let meant = if self.gathered.is_flooded() { None } else { nearest(&entry.key, &names) };
+        let meant = if self.gathered.is_flooded() { None } else { nearest(&entry.key, names) };
         let hint = match (&*entry.key, meant) {
             ("<<", _) => {
                 "merge keys are not part of YAML 1.2; repeat the keys, or use an alias as a whole value".into()
             }
             (_, Some(name)) => format!("did you mean `{name}`?"),
-            (_, None) => format!("its keys are {}", names.join(", ")),
+            (_, None) => format!("its keys are {}", shape.keys.join(", ")),
         };
         self.note(Diagnostic::error("unknown_key", entry.at, message).hint(hint));
         meant
-    }
-
-    fn check_later(&mut self, entry: &Entry<'_>, later: &Later) {
-        let asks = match later.off {
-            Off::Empty => !self.is_empty(&entry.value),
-        };
-        if asks {
-            self.not_available(entry.at, &shown(&entry.key));
-        }
-    }
-
-    /// Notes that something agreed upon does not exist yet.
-    pub fn not_available(&mut self, at: Pos, what: &str) {
-        let message = format!("{what} is not available in this version");
-        self.note(
-            Diagnostic::error("not_available_yet", at, message).hint("remove it; a later version will accept it"),
-        );
-    }
-
-    fn is_empty(&mut self, node: &Node<'_>) -> bool {
-        match node.scalar() {
-            Some(raw) => self.filled(raw).is_ok_and(|filled| filled.text.is_empty()),
-            None => node.is_empty(),
-        }
     }
 }

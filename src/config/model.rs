@@ -3,6 +3,7 @@
 
 mod balance;
 mod credentials;
+mod identity;
 mod listener;
 mod policies;
 
@@ -19,10 +20,9 @@ pub use balance::{Balance, Eject, HashOn, Health, Http2};
 pub use credentials::{
     AwsSsoOidc, ClientCredentials, Credential, CredentialSource, OAuth2, Provider, ProviderKind, Tokens, UseTokens,
 };
+pub use identity::{ClaimNames, HeaderIdentity, Identity, IdentitySource, Jwt, Oidc};
 pub use listener::{Acme, CertificateFiles, ListenerTls, TlsVersion};
-pub use policies::{
-    Coding, Cors, Files, HeaderIdentity, IdentitySource, Limits, Origins, Pages, Per, Rate, Retry, RetryOn,
-};
+pub use policies::{Coding, Cors, Files, Limits, Origins, Pages, Per, Rate, Retry, RetryOn};
 
 /// Everything that one configuration (with its includes) says.
 #[derive(Clone, Debug)]
@@ -288,25 +288,6 @@ pub enum ClientToken {
     Sha256([u8; 32]),
 }
 
-/// `identity`.
-#[derive(Clone, Debug)]
-pub struct Identity {
-    /// Asked in this order; `[client]`.
-    pub sources: Vec<IdentitySource>,
-    /// For the source `header`; believed from `server.trusted_proxies` only.
-    pub header: Option<HeaderIdentity>,
-    /// For the source `basic`: an htpasswd file.
-    pub basic_users: Option<Spanned<PathBuf>>,
-    /// Where the sources stand.
-    pub at: Pos,
-}
-
-impl Default for Identity {
-    fn default() -> Self {
-        Self { sources: vec![IdentitySource::Client], header: None, basic_users: None, at: Pos::default() }
-    }
-}
-
 /// One of `projects`.
 #[derive(Clone, Debug)]
 pub struct Project {
@@ -330,6 +311,8 @@ pub struct Project {
     pub browser_client: bool,
     /// What replaces the edge's own error pages.
     pub pages: Pages,
+    /// How its callers are found; `None`: as everywhere.
+    pub identity: Option<Identity>,
     /// In the order written.
     pub environments: Vec<Environment>,
 }

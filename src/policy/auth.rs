@@ -86,6 +86,23 @@ impl Clients {
     }
 }
 
+/// The one bearer token of a request, if that is what its `authorization` is; `Err`: there are two, or an empty one.
+///
+/// # Errors
+/// See above.
+pub fn bearer_text(headers: &HeaderMap) -> Result<Option<&str>, NotOne> {
+    match bearer(headers) {
+        Carried::Nothing => Ok(None),
+        Carried::Token(token) => std::str::from_utf8(token).map(Some).map_err(|_| NotOne),
+        Carried::Unusable => Err(NotOne),
+    }
+}
+
+/// What is presented cannot be one token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("it is not one token")]
+pub struct NotOne;
+
 /// What one of the two headers has.
 enum Carried<'a> {
     Nothing,

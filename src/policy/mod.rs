@@ -19,6 +19,8 @@ pub mod host;
 pub mod http2;
 pub mod language;
 pub mod limit;
+pub mod navigation;
+pub mod own_cookie;
 pub mod page;
 pub mod path;
 pub mod proxy_header;

@@ -85,6 +85,19 @@ fn is_this_machine(name: &str) -> bool {
     in_family || ["ip6-localhost", "ip6-loopback", "loopback", "broadcasthost"].contains(&name)
 }
 
+/// Whether a name looks like one that only the inside of a cluster knows: a single label; below a domain that is never public
+/// (RFC 6762 §3, RFC 8375); or with a label behind the first that says so (Kubernetes' services, `.internal` of ICANN's and
+/// of a company's own). What it resolves to is checked when connecting.
+pub fn is_cluster_name(host: &str) -> bool {
+    let name = host.strip_suffix('.').unwrap_or(host).to_ascii_lowercase();
+    let Some((_, domain)) = name.split_once('.') else { return true };
+    domain.split('.').any(|label| matches!(label, "svc" | "internal"))
+        || domain == "local"
+        || domain.ends_with(".local")
+        || domain == "home.arpa"
+        || domain.ends_with(".home.arpa")
+}
+
 const METADATA_NAMES: [&str; 5] = [
     "metadata.google.internal",
     "metadata.goog",

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use http::{HeaderMap, StatusCode, Version, header};
+use http::{HeaderMap, HeaderValue, StatusCode, Version, header};
 use pingora_http::RequestHeader;
 use pingora_proxy::Session;
 
@@ -64,6 +64,10 @@ pub struct Context {
     pub detail: String,
     /// The code of an answer of the edge's own.
     pub refused: Option<&'static str>,
+    /// Whether its query holds what no log may show, however much a log shows otherwise.
+    pub secret_query: bool,
+    /// What the browser is to keep of its session, whatever it is answered.
+    pub cookies: Vec<HeaderValue>,
     /// At its upstream.
     pub attempts: Attempts,
     /// Whether the upstream connection came from the pool.
@@ -110,6 +114,8 @@ impl Context {
             failure: None,
             detail: String::new(),
             refused: None,
+            secret_query: false,
+            cookies: Vec::new(),
             attempts: Attempts::default(),
             reused: None,
             upstream_status: None,
@@ -248,7 +254,7 @@ impl Context {
             method: facts.method,
             host: facts.host,
             path: facts.path,
-            query: facts.query,
+            query: facts.query.filter(|_| !self.secret_query),
             protocol: facts.protocol,
             status,
             bytes_in,

@@ -3,7 +3,7 @@
 //! CORS comes first, so that a route's own edits have the last word; it is on the edge's own answers too, since a page that may
 //! call must be able to read why it was refused.
 
-use http::HeaderMap;
+use http::{HeaderMap, HeaderValue, header};
 use pingora_core::Result;
 use pingora_http::{RequestHeader, ResponseHeader};
 
@@ -21,7 +21,7 @@ use crate::table::variables::{Facts, Ids};
 /// An answer of the edge's own: what its page may read.
 pub fn own_answer(answer: &mut Answer, route: Option<&Route>, request: &HeaderMap) {
     let Some(cors) = route.and_then(|route| route.cors.as_deref()) else { return };
-    answer.headers.push((http::header::VARY, cors::VARIES));
+    answer.headers.push((header::VARY, cors::VARIES));
     for (name, value) in cors.answer(request) {
         if !answer.headers.iter().any(|(own, _)| *own == name) {
             answer.headers.push((name, value));
@@ -37,7 +37,7 @@ pub fn cors(response: &mut ResponseHeader, route: &Route, request: &HeaderMap) -
         response.remove_header(&name);
     }
     if let Some(varies) = cors::vary(&response.headers) {
-        response.append_header(http::header::VARY, varies)?;
+        response.append_header(header::VARY, varies)?;
     }
     for (name, value) in cors.answer(request) {
         response.insert_header(name, value)?;
@@ -87,6 +87,32 @@ fn each_filled(
     };
     for (mode, name, value) in rewrite::filled(edits, &facts) {
         put(mode, name, value)?;
+    }
+    Ok(())
+}
+
+/// What a browser keeps is nobody else's: a cache in between does not store it with the answer (RFC 9111 §5.2.2.4).
+const NOT_FOR_CACHES: HeaderValue = HeaderValue::from_static("no-cache=\"set-cookie\"");
+
+/// What the browser is to keep of its session, with an answer of the edge's own.
+pub fn session(answer: &mut Answer, ctx: &mut Context) {
+    if ctx.cookies.is_empty() {
+        return;
+    }
+    if !answer.headers.iter().any(|(name, value)| *name == header::CACHE_CONTROL && value == "no-store") {
+        answer.headers.push((header::CACHE_CONTROL, NOT_FOR_CACHES));
+    }
+    answer.headers.extend(std::mem::take(&mut ctx.cookies).into_iter().map(|value| (header::SET_COOKIE, value)));
+}
+
+/// The same with an upstream's, or a file.
+pub fn session_of(response: &mut ResponseHeader, ctx: &mut Context) -> Result<()> {
+    if ctx.cookies.is_empty() {
+        return Ok(());
+    }
+    response.append_header(header::CACHE_CONTROL, NOT_FOR_CACHES)?;
+    for value in std::mem::take(&mut ctx.cookies) {
+        response.append_header(header::SET_COOKIE, value)?;
     }
     Ok(())
 }

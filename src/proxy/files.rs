@@ -113,6 +113,7 @@ async fn add_slash(session: &mut Session, ctx: &mut Context, location: &str) -> 
     let mut answer = Answer::redirect(StatusCode::PERMANENT_REDIRECT, location, &route.response_edits)?;
     decorate::own_answer(&mut answer, Some(&route), &session.req_header().headers);
     decorate::fill_own(&mut answer, &route.response_edits, session.req_header(), ctx)?;
+    decorate::session(&mut answer, ctx);
     ctx.answering();
     answer.send(session).await
 }
@@ -143,6 +144,7 @@ async fn begin(session: &mut Session, ctx: &mut Context, mut head: ResponseHeade
         decorate::cors(&mut head, route, &session.req_header().headers)?;
         decorate::fill(&mut head, &route.response_edits, session.req_header(), ctx)?;
     }
+    decorate::session_of(&mut head, ctx)?;
     ctx.answering();
     session.as_downstream_mut().write_response_header(Box::new(head)).await.map_err(down)
 }

@@ -28,11 +28,13 @@ use super::own;
 use super::peer::Choice;
 use super::plain;
 use super::respond::{Answer, Problem};
+use super::sso::{self, Heard};
 use crate::clock;
 use crate::observe::event::End;
-use crate::policy::request_gate::{self, Gate, RequestView};
+use crate::policy::request_gate::{self, Canonical, Gate, RequestView};
 use crate::policy::response_gate::{self, Verdict};
 use crate::policy::trace;
+use crate::table::decide::Step as LogInStep;
 use crate::table::{Action, Admitted, Decision, NoTrace, Place, Refusal, Route, rewrite};
 
 /// How long the rest of a request's body is read and forgotten so that its connection can go on.
@@ -73,9 +75,11 @@ impl ProxyHttp for Gateway {
                 return Answer::of_plain(own)?.send(session).await.map(|()| true);
             }
             let (mut decision, mut canonical) = ctx.table.decide(&view, clock::unix_millis(), &mut NoTrace);
-            if let Decision::Verify(login) = decision {
-                let outcome = self.0.verifier.check(&login, clock::unix_millis).await;
-                (decision, canonical) = ctx.table.decide_after(outcome, &view, clock::unix_millis(), &mut NoTrace);
+            if matches!(decision, Decision::Verify(_) | Decision::Ask(_)) {
+                (decision, canonical) = Box::pin(self.find_out(decision, &view, ctx)).await;
+            }
+            if ctx.cookies.is_empty() {
+                ctx.cookies = sso::stale(&ctx.table, &view, &decision);
             }
             match (decision, canonical) {
                 (Decision::Refuse(refusal, place), _) => Step::Refuse(refusal, place),
@@ -87,6 +91,17 @@ impl ProxyHttp for Gateway {
                         }
                         own::Reply::Refuse(refusal) => Step::Refuse(refusal, place),
                     }
+                }
+                (Decision::LogIn(asked, place), Some(canonical)) => {
+                    // The issuer's answer has a code in it.
+                    ctx.secret_query = asked.step == LogInStep::End;
+                    let answered = sso::answer(&self.0, &ctx.table, &ctx.id, &view, &canonical, &asked);
+                    let answered = Box::pin(answered).await;
+                    ctx.refused = answered.code;
+                    ctx.detail = answered.detail;
+                    ctx.route.clone_from(&place.route);
+                    ctx.place = place;
+                    Step::Answer(answered.answer)
                 }
                 (Decision::ServerOptions, _) => Step::Answer(Answer::server_options()),
                 (Decision::Preflight(headers, route), _) => {
@@ -117,7 +132,8 @@ impl ProxyHttp for Gateway {
                         Step::Go(admitted, How::Local(answer))
                     }
                 },
-                (Decision::Admit(_) | Decision::Own(..), None) | (Decision::Verify(_), _) => return Err(internal()),
+                (Decision::Admit(_) | Decision::Own(..) | Decision::LogIn(..), None)
+                | (Decision::Verify(_) | Decision::Ask(_), _) => return Err(internal()),
             }
         };
         match step {
@@ -134,7 +150,8 @@ impl ProxyHttp for Gateway {
                     How::Local(answer) => answer_by_route(session, ctx, answer).await.map(|()| true),
                 }
             }
-            Step::Answer(answer) => {
+            Step::Answer(mut answer) => {
+                decorate::session(&mut answer, ctx);
                 ctx.answering();
                 answer.send(session).await.map(|()| true)
             }
@@ -322,6 +339,7 @@ impl ProxyHttp for Gateway {
             edit(response, &route.response_edits)?;
             decorate::fill(response, &route.response_edits, session.req_header(), ctx)?;
         }
+        decorate::session_of(response, ctx)?;
         if let Some(offered) = ctx.route.as_ref().and_then(|route| route.compress.clone()) {
             let offered: &[_] = if ctx.may_compress() { &offered } else { &[] };
             ctx.encoder = compress::begin(session.req_header(), response, offered)?;
@@ -419,6 +437,7 @@ impl ProxyHttp for Gateway {
             let request = &session.req_header().headers;
             let mut answer = Answer::problem(&problem, &ctx.id, request, ctx.pages());
             decorate::own_answer(&mut answer, ctx.route.as_deref(), request);
+            decorate::session(&mut answer, ctx);
             answer.headers.extend(problem.retry_after().map(|seconds| (header::RETRY_AFTER, seconds.into())));
             ctx.answering();
             if !goes_on {
@@ -482,6 +501,28 @@ enum How {
 }
 
 impl Gateway {
+    /// Finds out what a decision depends on, and decides again.
+    async fn find_out<'a>(
+        &self,
+        mut decision: Decision,
+        view: &RequestView<'a>,
+        ctx: &mut Context,
+    ) -> (Decision, Option<Canonical<'a>>) {
+        let mut heard = Heard::default();
+        let mut canonical = None;
+        while heard.may_go_on() {
+            match decision {
+                Decision::Verify(login) => heard.password(self.0.verifier.check(&login, clock::unix_millis).await),
+                Decision::Ask(question) => heard.ask(&self.0, *question).await,
+                _ => break,
+            }
+            (decision, canonical) = ctx.table.decide_after(heard.learned(), view, clock::unix_millis(), &mut NoTrace);
+        }
+        ctx.detail = std::mem::take(&mut heard.detail);
+        ctx.cookies = heard.cookies(&ctx.table, view);
+        (decision, canonical)
+    }
+
     /// The policies have admitted a request; now it takes its part of what the limits let pass, and then a token.
     async fn admit(
         &self,
@@ -527,6 +568,7 @@ async fn answer_by_route(session: &mut Session, ctx: &mut Context, mut answer: A
         decorate::own_answer(&mut answer, Some(route), &session.req_header().headers);
         decorate::fill_own(&mut answer, &route.response_edits, session.req_header(), ctx)?;
     }
+    decorate::session(&mut answer, ctx);
     ctx.answering();
     answer.send(session).await
 }
@@ -539,6 +581,7 @@ pub async fn refuse(session: &mut Session, ctx: &mut Context, refusal: Refusal) 
     let mut answer = Answer::problem(&problem, &ctx.id, request, ctx.pages());
     answer.headers.extend(refusal.headers);
     decorate::own_answer(&mut answer, cors_of(ctx, refusal.code), request);
+    decorate::session(&mut answer, ctx);
     if refusal.close {
         session.set_keepalive(None);
     }

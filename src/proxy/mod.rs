@@ -42,6 +42,7 @@ mod probe;
 mod reach;
 mod resolve;
 mod respond;
+mod sso;
 mod transport;
 mod workers;
 

@@ -66,7 +66,7 @@ pub fn compile(model: Model, sources: &Sources, stamp: Stamp, previous: Option<&
     let mut problems = Vec::new();
     let internal = Networks::new(&model.server.internal_networks);
     let clients = clients::compile(&model, &mut problems);
-    let identification = identity::compile(&model, previous, &mut problems);
+    let identifications = identity::compile(&model, previous, &mut problems);
     let admin_users = identity::admin_users(&model, previous, &mut problems);
     let hosts = hosts::Ownership::of(&model, &mut problems);
     let mut upstreams = upstreams::Upstreams::of(&model.upstreams, &hosts, &internal, previous, &mut problems);
@@ -75,7 +75,7 @@ pub fn compile(model: Model, sources: &Sources, stamp: Stamp, previous: Option<&
     let ledger = previous.map_or_else(Arc::default, |table| Arc::clone(&table.ledger));
     let shared = routes::Shared::new(Arc::clone(&ledger));
     let files = FileNames::of(sources);
-    let callers = Callers { clients: &clients, identification: &identification };
+    let callers = Callers { clients: &clients, identifications: &identifications };
     let reached = Reached { upstreams: &mut upstreams, credentials: &mut credentials };
     let (projects, routes, direct) = projects(&model, &callers, reached, shared, &files, &mut problems);
     sign_tokens::report_lost(&model, previous, &mut problems);
@@ -112,7 +112,7 @@ pub fn compile(model: Model, sources: &Sources, stamp: Stamp, previous: Option<&
         credentials,
         clients: clients.lookup,
         client_entries: clients.entries,
-        identification,
+        identification: identifications.edge,
         guessing: previous.map(|table| table.guessing.clone()).unwrap_or_default(),
         cookies: previous.map_or_else(Arc::default, |table| Arc::clone(&table.cookies)),
         admin_users,
@@ -150,8 +150,9 @@ fn projects(
         Vec::with_capacity(model.projects.iter().flat_map(|it| &it.environments).map(|it| it.routes.len()).sum());
     let mut direct = Vec::new();
     let mut entries = Vec::with_capacity(model.projects.len());
-    for project in &model.projects {
-        let scope = routes::ProjectScope::of(project, callers, files, problems);
+    for (index, project) in model.projects.iter().enumerate() {
+        let callers = ProjectCallers { clients: callers.clients, identification: callers.identifications.of(index) };
+        let scope = routes::ProjectScope::of(project, &callers, files, problems);
         let environments = project.environments.iter().map(|environment| {
             let Reached { upstreams, credentials } = &mut reached;
             let mut builder = routes::Builder { scope: &scope, upstreams, credentials, shared: &mut shared, problems };
@@ -164,6 +165,7 @@ fn projects(
             rules: environments::rules(project, problems),
             environments,
             pages: scope.pages.clone(),
+            identification: Arc::clone(scope.identification),
             browser: direct::browser_client(project),
         });
     }
@@ -179,7 +181,13 @@ struct Reached<'r, 'c> {
 /// Who may call, and how they are known.
 struct Callers<'c> {
     clients: &'c clients::CompiledClients,
-    identification: &'c Identification,
+    identifications: &'c identity::Identifications,
+}
+
+/// The same of one project.
+struct ProjectCallers<'c> {
+    clients: &'c clients::CompiledClients,
+    identification: &'c Arc<Identification>,
 }
 
 /// The files as people know them, shared by all routes.

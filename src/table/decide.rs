@@ -8,6 +8,7 @@
 mod asking;
 mod caller;
 mod limits;
+mod sso;
 #[cfg(test)]
 mod tests;
 
@@ -18,6 +19,7 @@ use std::sync::Arc;
 use http::{HeaderName, HeaderValue};
 
 use crate::clock::UnixMillis;
+use crate::oidc::{Issuer, Renewed, Session};
 use crate::policy::auth::ClientIndex;
 use crate::policy::page::Pages;
 use crate::policy::request_gate::{self, Canonical, Gate, RequestView};
@@ -25,6 +27,7 @@ use crate::users::{Login, Network, Outcome};
 
 use super::Table;
 use super::direct::Direct;
+use super::identity::LogIn;
 use super::own::Page;
 use super::route::Route;
 use asking::{Asking, malformed};
@@ -94,6 +97,8 @@ pub struct Admitted {
     pub consumed: Consumed,
     /// The source of `identity.sources` that answered; empty: none did.
     pub source: &'static str,
+    /// What becomes of the session's cookie.
+    pub session: SessionCookie,
     /// Whether the request said itself, by a field or a cookie, which environment serves it.
     pub environment_named: bool,
     _sealed: (),
@@ -136,6 +141,10 @@ pub enum Decision {
     Own(OwnRequest, Place),
     /// A password has to be verified first, which takes its time; then [`Table::decide_after`] goes on.
     Verify(Box<Login>),
+    /// An issuer has to be asked first; then [`Table::decide_after`] goes on.
+    Ask(Box<Question>),
+    /// Somebody's browser has to do with its log-in: it is sent to the issuer, comes back from there, or leaves.
+    LogIn(LogInRequest, Place),
     /// A browser asks what its page may do: 204 with these headers, without asking who it is.
     Preflight(Vec<(HeaderName, HeaderValue)>, Arc<Route>),
     /// `OPTIONS *`, or an OPTIONS that may not be forwarded any further (RFC 9110 §7.6.2): 204 with `allow`.
@@ -153,6 +162,73 @@ pub struct OwnRequest {
     pub client_ip: IpAddr,
 }
 
+/// What only an issuer can say.
+#[derive(Clone, Debug)]
+pub enum Question {
+    /// Whether somebody who has logged in may still be taken for logged in.
+    Session {
+        /// Where.
+        log_in: Arc<LogIn>,
+        /// Whose project it is asked for.
+        project: Arc<str>,
+        /// What the browser has brought.
+        session: Box<Session>,
+    },
+    /// By which keys it signs.
+    Keys(Arc<Issuer>),
+}
+
+/// What has been found out for a request, once it was asked for.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Learned<'q> {
+    /// How the verification of the password went that the request carries.
+    pub password: Option<Outcome>,
+    /// What has become of the session that was due.
+    pub session: Option<&'q Renewed>,
+    /// Whether the issuer has said by which keys it signs.
+    pub keys: Option<bool>,
+}
+
+impl From<Outcome> for Learned<'_> {
+    fn from(outcome: Outcome) -> Self {
+        Self { password: Some(outcome), ..Self::default() }
+    }
+}
+
+/// A request that has to do with logging in.
+#[derive(Clone, Debug)]
+pub struct LogInRequest {
+    /// What it is.
+    pub step: Step,
+    /// Where people log in.
+    pub log_in: Arc<LogIn>,
+    /// The project.
+    pub project: Arc<str>,
+}
+
+/// What a browser does about its log-in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// It goes to a page that needs one.
+    Needed,
+    /// It asks for one: `oidc/login`.
+    Begin,
+    /// The issuer has sent it back: `oidc/callback`.
+    End,
+    /// It leaves: `oidc/logout`.
+    Leave,
+}
+
+/// What is to become of the session's cookie, beside what has been learned about it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum SessionCookie {
+    /// Nothing: there is none, or it is good.
+    #[default]
+    Stays,
+    /// It is no session of this project, or one that has ended: it goes.
+    Goes,
+}
+
 /// Where a request was when it was refused: what had been found out until then.
 #[derive(Clone, Debug, Default)]
 pub struct Place {
@@ -166,6 +242,8 @@ pub struct Place {
     pub route: Option<Arc<Route>>,
     /// The project's own error pages.
     pub pages: Option<Arc<Pages>>,
+    /// What becomes of the session's cookie.
+    pub session: SessionCookie,
 }
 
 /// What `explain` wants to know on the way. The data plane passes [`NoTrace`], which costs nothing.
@@ -207,8 +285,8 @@ pub(super) struct Assumed<'q> {
     pub(super) client: Option<ClientIndex>,
     /// The person that the caller is taken to be, and the source that knows.
     pub(super) person: Option<(&'q str, &'q Identity)>,
-    /// How the verification of the password went that the request carries.
-    pub(super) outcome: Option<Outcome>,
+    /// What has been found out for it.
+    pub(super) learned: Learned<'q>,
 }
 
 impl Table {
@@ -222,15 +300,15 @@ impl Table {
         self.decide_assuming(request, now, Assumed::default(), trace)
     }
 
-    /// Decides again, now that the password which the request carries has been looked at.
-    pub fn decide_after<'a, T: Trace>(
+    /// Decides again, now that it has been found out what could not be known at once.
+    pub fn decide_after<'a, 'q, T: Trace>(
         &self,
-        outcome: Outcome,
+        learned: impl Into<Learned<'q>>,
         request: &RequestView<'a>,
         now: UnixMillis,
         trace: &mut T,
     ) -> (Decision, Option<Canonical<'a>>) {
-        let assumed = Assumed { outcome: Some(outcome), ..Assumed::default() };
+        let assumed = Assumed { learned: learned.into(), ..Assumed::default() };
         self.decide_assuming(request, now, assumed, trace)
     }
 
@@ -263,6 +341,7 @@ impl Table {
             trace,
             named: false,
             place: Place::default(),
+            session: SessionCookie::Stays,
         };
         let decision = asking.decide();
         (decision, Some(canonical))

@@ -275,6 +275,9 @@ fn projects(old: &Table, new: &Table, changed: &mut Vec<String>) {
         if earlier.default_name() != project.default_name() {
             changed.push(format!("projects.{}.environment", project.name));
         }
+        if !earlier.identification.same(&project.identification) && is_own(old, earlier, new, project) {
+            changed.push(format!("projects.{}.identity", project.name));
+        }
         if earlier.browser.is_some() != project.browser.is_some() {
             changed.push(format!("projects.{}.browser_client", project.name));
         }
@@ -282,6 +285,12 @@ fn projects(old: &Table, new: &Table, changed: &mut Vec<String>) {
             changed.push(format!("projects.{}.choose_environment", project.name));
         }
     }
+}
+
+/// Whether a project finds its callers otherwise than the rest, before or after: else the change is one of `identity`.
+fn is_own(old: &Table, earlier: &ProjectEntry, new: &Table, project: &ProjectEntry) -> bool {
+    !Arc::ptr_eq(&old.identification, &earlier.identification)
+        || !Arc::ptr_eq(&new.identification, &project.identification)
 }
 
 fn server(old: &Server, new: &Server, changed: &mut Vec<String>) {

@@ -17,6 +17,7 @@ use http::header::{AUTHORIZATION, COOKIE, HeaderName, HeaderValue, PROXY_AUTHORI
 use serde::ser::{Serialize, SerializeMap, Serializer};
 
 use crate::clock::UnixMillis;
+use crate::oidc::Renewed;
 use crate::policy::coding;
 use crate::policy::request_gate::{Canonical, RequestView};
 use crate::policy::{sign, trace};
@@ -25,7 +26,7 @@ use crate::users::Outcome;
 pub use question::Question;
 
 use super::Table;
-use super::decide::{API_KEY, Admitted, Assumed, Decision, NOT_BELOW, Refusal, Trace};
+use super::decide::{API_KEY, Admitted, Assumed, Decision, Learned, LogInRequest, NOT_BELOW, Refusal, Step, Trace};
 use super::direct::Direct;
 use super::rewrite::{self, Plan};
 use super::route::{Action, Edits, Files, Filled, Forward, Mode, Route};
@@ -155,13 +156,25 @@ pub fn explain(table: &Table, question: &Question, now: UnixMillis) -> Result<Ex
         return Ok(sent);
     }
     let mut notes = Notes(about);
+    let mut learned = Learned::default();
     let (mut decision, mut canonical) = table.decide_assuming(&request, now, assumed, &mut notes);
     if let Decision::Verify(login) = &decision {
         // Nobody waits for this but the one who asks; and looking counts as no guess.
         let right = login.users.verify(&login.user, &login.password);
-        let outcome = Some(if right { Outcome::Right } else { Outcome::Wrong });
+        let password = Some(if right { Outcome::Right } else { Outcome::Wrong });
+        learned = Learned { password, ..learned };
         notes = Notes(Explanation::about(question, table));
-        (decision, canonical) = table.decide_assuming(&request, now, Assumed { outcome, ..assumed }, &mut notes);
+        (decision, canonical) = table.decide_assuming(&request, now, Assumed { learned, ..assumed }, &mut notes);
+    }
+    if let Decision::Ask(_) = &decision {
+        // Nobody is asked for an explanation: a session is taken to go on, a key to be out of reach.
+        let asked = notes.0.verdicts.pop();
+        learned = Learned { session: Some(&Renewed::Later), keys: Some(false), ..learned };
+        notes = Notes(Explanation::about(question, table));
+        (decision, canonical) = table.decide_assuming(&request, now, Assumed { learned, ..assumed }, &mut notes);
+        let verdicts = &mut notes.0.verdicts;
+        let place = verdicts.iter().position(|verdict| verdict.policy == "auth").unwrap_or(verdicts.len());
+        verdicts.splice(place..place, asked);
     }
     let mut explanation = notes.0;
     match (decision, canonical) {
@@ -172,7 +185,10 @@ pub fn explain(table: &Table, question: &Question, now: UnixMillis) -> Result<Ex
         },
         (Decision::Preflight(headers, _), _) => explanation.preflight(&headers),
         (Decision::Own(..), _) => explanation.status = Some(200),
-        (Decision::ServerOptions | Decision::Admit(_) | Decision::Verify(_), _) => explanation.status = Some(204),
+        (Decision::LogIn(asked, _), _) => explanation.log_in(&asked),
+        (Decision::ServerOptions | Decision::Admit(_) | Decision::Verify(_) | Decision::Ask(_), _) => {
+            explanation.status = Some(204);
+        }
     }
     Ok(explanation)
 }
@@ -267,6 +283,17 @@ impl Explanation {
         self.code = Some(refusal.code);
         self.message = Some(refusal.message.into_owned());
         self.response_headers.set = fields(&refusal.headers, |_, _| false);
+    }
+
+    /// The very address is made for each log-in.
+    fn log_in(&mut self, asked: &LogInRequest) {
+        self.status = Some(302);
+        self.location = Some(asked.log_in.settings.issuer.clone());
+        if asked.step == Step::Needed {
+            self.outcome = REFUSED;
+            self.code = Some("login_required");
+            self.message = Some("a browser is sent to log in first".to_owned());
+        }
     }
 
     fn too_large(&mut self, refusal: Refusal) {

@@ -20,6 +20,7 @@ use crate::policy::page::Pages;
 
 use super::direct::Direct;
 use super::environment::Rule;
+use super::identity::Identification;
 use super::route::Route;
 
 /// The index of one table.
@@ -46,6 +47,8 @@ pub struct ProjectEntry {
     pub pages: Option<Arc<Pages>>,
     /// What the client for browsers is told of it; `None`: its hosts serve none.
     pub browser: Option<BrowserClient>,
+    /// How the person behind a call is found.
+    pub identification: Arc<Identification>,
 }
 
 /// What the client for browsers is told of a project, beside its routes.

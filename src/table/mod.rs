@@ -85,8 +85,8 @@ pub struct Table {
     pub clients: Clients,
     /// Who they are.
     pub client_entries: Vec<Arc<decide::ClientEntry>>,
-    /// How the person behind a call is found.
-    pub identification: identity::Identification,
+    /// How the person behind a call is found, where a project does not say otherwise.
+    pub identification: Arc<identity::Identification>,
     /// Who counts wrong guesses; one for all tables.
     pub guessing: identity::Guessing,
     /// What cookies are sealed under; one for all tables, opened at the start.
@@ -117,10 +117,20 @@ impl Table {
         Settings { providers: self.providers.iter().map(|it| (Arc::clone(it), early(it))).collect() }
     }
 
+    /// The edge's own way to find the person behind a call, then each project's.
+    pub fn identifications(&self) -> impl Iterator<Item = &Arc<identity::Identification>> {
+        std::iter::once(&self.identification).chain(self.matcher.projects().iter().map(|it| &it.identification))
+    }
+
     /// What it is made from beside the configuration's own files, and is live by itself.
     pub fn followed(&self) -> Vec<Arc<dyn Followed>> {
-        let users = self.identification.users().into_iter().chain(&self.admin_users);
-        let users = users.map(|users| Arc::clone(users) as Arc<dyn Followed>);
+        let mut distinct: Vec<&Arc<UsersFile>> = Vec::new();
+        for users in self.identifications().filter_map(|it| it.users()).chain(&self.admin_users) {
+            if !distinct.iter().any(|known| Arc::ptr_eq(known, users)) {
+                distinct.push(users);
+            }
+        }
+        let users = distinct.into_iter().map(|users| Arc::clone(users) as Arc<dyn Followed>);
         let tls = self.tls.all().map(|termination| Arc::clone(termination) as Arc<dyn Followed>);
         users.chain(tls).collect()
     }

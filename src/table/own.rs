@@ -1,5 +1,6 @@
 //! What the edge answers by itself below `/.countersign/`, on every host of a project.
 
+use super::decide::Step;
 use super::matcher::ProjectEntry;
 
 /// The prefix. No route serves it.
@@ -50,6 +51,28 @@ impl Page {
         let name = path.strip_prefix(PREFIX)?.strip_prefix('/')?;
         PAGES.iter().find(|(known, _)| *known == name).map(|(_, page)| *page)
     }
+
+    /// What it does about a log-in, if it is one of those pages.
+    pub(super) fn step(self) -> Option<Step> {
+        match self {
+            Self::OidcLogin => Some(Step::Begin),
+            Self::OidcCallback => Some(Step::End),
+            Self::OidcLogout => Some(Step::Leave),
+            _ => None,
+        }
+    }
+}
+
+impl Step {
+    /// The page that it is; `None`: any page of a project.
+    pub(super) fn page(self) -> Option<Page> {
+        match self {
+            Self::Needed => None,
+            Self::Begin => Some(Page::OidcLogin),
+            Self::End => Some(Page::OidcCallback),
+            Self::Leave => Some(Page::OidcLogout),
+        }
+    }
 }
 
 impl ProjectEntry {
@@ -60,7 +83,7 @@ impl ProjectEntry {
                 self.browser.is_some()
             }
             Page::Environment => true,
-            Page::OidcLogin | Page::OidcCallback | Page::OidcLogout => false,
+            Page::OidcLogin | Page::OidcCallback | Page::OidcLogout => self.identification.log_in().is_some(),
         }
     }
 }

@@ -145,7 +145,7 @@ impl Table {
         let client = self.client_named(asked.client);
         let known = !asked.source.is_empty() && asked.client.is_empty();
         let person = known.then_some((asked.source, &person));
-        let assumed = Assumed { environment: asked.environment, client, person, outcome: None };
+        let assumed = Assumed { environment: asked.environment, client, person, ..Assumed::default() };
         let (decision, canonical) = self.decide_assuming(&request, now, assumed, &mut NoTrace);
         Some(Outcome::of(decision, canonical.as_ref()))
     }
@@ -153,7 +153,8 @@ impl Table {
     /// Whose token it was, if tokens are still asked for.
     fn client_named(&self, name: &str) -> Option<ClientIndex> {
         let index = || self.client_entries.iter().position(|client| *client.name == *name).map(ClientIndex);
-        if name.is_empty() || !self.identification.reads_tokens() { None } else { index() }
+        let reads = || self.identifications().any(|identification| identification.reads_tokens());
+        if name.is_empty() || !reads() { None } else { index() }
     }
 }
 
@@ -178,8 +179,15 @@ impl Outcome {
                 let environment = Some(Arc::clone(&route.environment));
                 Self { environment, route: Some(route), answer: Answer::Options, user: nobody }
             }
-            // Nothing that is replayed has a password.
-            Decision::ServerOptions | Decision::Verify(_) => {
+            Decision::LogIn(asked, place) => {
+                let answer = match asked.step.page() {
+                    Some(page) => Answer::Own(page),
+                    None => Answer::Refused { status: 302, code: "login_required" },
+                };
+                Self { environment: place.environment, route: place.route, answer, user: nobody }
+            }
+            // Nothing that is replayed has a password, or a session or token of its own.
+            Decision::ServerOptions | Decision::Verify(_) | Decision::Ask(_) => {
                 Self { environment: None, route: None, answer: Answer::Options, user: nobody }
             }
         }

@@ -20,7 +20,7 @@ use crate::clock::UnixMillis;
 use crate::policy::file_path::{self, Wanted};
 use crate::policy::request_gate::{Canonical, RequestView};
 use crate::policy::sign::{self, Claims, Message, Signature};
-use crate::policy::{forward, host, path, trace};
+use crate::policy::{forward, host, own_cookie, path, trace};
 
 use super::Table;
 use super::credential::Destination;
@@ -67,7 +67,7 @@ pub fn plan<'a>(
         add: route.request_edits.add.clone(),
     };
     // These first, so that a route may set them otherwise.
-    own_session(table, request.headers, endpoint, &mut plan);
+    own_cookies(table, request.headers, endpoint, &mut plan);
     tracing(route, request.headers, ids.new_trace, &mut plan);
     via(route, request, &mut plan);
     port(request, table, trusted, &mut plan);
@@ -234,24 +234,24 @@ fn must_go(admitted: &Admitted, name: &str, trusted: bool) -> bool {
         || reads_as(name, "x-request-id")
 }
 
-/// Cookies of the edge's own (the dashboard's session, which browsers send to every port of its host; the log-in's; the
-/// environment's) are for the edge alone.
-fn own_session(table: &Table, headers: &HeaderMap, endpoint: &Endpoint, plan: &mut Plan) {
-    const OURS: &[u8] = b"__Host-countersign=";
-    let pairs = || {
-        let lines = headers.get_all(COOKIE).iter();
-        lines.flat_map(|line| line.as_bytes().split(|byte| *byte == b';')).map(<[u8]>::trim_ascii)
-    };
-    let is_there = !plan.remove.contains(&COOKIE) && pairs().any(|pair| pair.starts_with(OURS));
-    if !is_there || is_admin(table, endpoint) {
+/// Cookies of the edge's own (sessions, log-ins, an environment, and the dashboard's, which browsers send to every port of its
+/// host) are for the edge alone.
+fn own_cookies(table: &Table, headers: &HeaderMap, endpoint: &Endpoint, plan: &mut Plan) {
+    let is_there = own_cookie::pairs(headers).any(own_cookie::is_ours) && !plan.remove.contains(&COOKIE);
+    if !is_there {
         return;
     }
-    let kept: Vec<&[u8]> = pairs().filter(|pair| !pair.is_empty() && !pair.starts_with(OURS)).collect();
+    let to_admin = is_admin(table, endpoint);
+    let goes_on = |pair: &&[u8]| !own_cookie::is_ours(pair) || (to_admin && pair.starts_with(OF_THE_DASHBOARD));
+    let kept: Vec<&[u8]> = own_cookie::pairs(headers).filter(|pair| !pair.is_empty()).filter(goes_on).collect();
     match HeaderValue::from_bytes(&kept.join(&b"; "[..])) {
         Ok(value) if !value.is_empty() => plan.set.push((COOKIE, value)),
         _ => plan.remove.push(COOKIE),
     }
 }
+
+/// Whoever reaches the dashboard through a route needs its session there.
+const OF_THE_DASHBOARD: &[u8] = b"__Host-countersign=";
 
 /// Whether that is the admin listener of this very process.
 fn is_admin(table: &Table, endpoint: &Endpoint) -> bool {

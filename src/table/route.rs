@@ -20,6 +20,7 @@ use crate::secret::Secret;
 use crate::sign_token::{Home, RouteName, Tokens};
 
 use super::credential::Credential;
+use super::identity::Identification;
 use super::upstream::Upstream;
 
 pub use crate::config::model::{Auth, Timeouts, UsernameEncoding};
@@ -43,6 +44,8 @@ pub struct Route {
     pub action: Action,
     /// Whether the caller must authenticate.
     pub auth: Auth,
+    /// How he is found: as everywhere in the project.
+    pub identification: Arc<Identification>,
     /// `None`: any. GET includes HEAD.
     pub methods: Option<Vec<Method>>,
     /// Who may, by address.

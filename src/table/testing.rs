@@ -100,6 +100,7 @@ pub(crate) fn project(name: &str, hosts: &[&str], routes: Vec<Route>) -> Project
         allow_direct: false,
         browser_client: false,
         pages: Pages::default(),
+        identity: None,
         environments: vec![environment("production", routes)],
     }
 }

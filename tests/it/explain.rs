@@ -48,6 +48,8 @@ const OPTIONS: [&[&str]; 5] = [
         "sign: { scheme: user-stamp, token: \"${SIGN_TOKEN}\" }",
         "sign: { scheme: user-project-appid-stamp }",
         "sign: { scheme: none }",
+        "sign: { scheme: hmac-sha256, token: \"${SIGN_TOKEN}\" }",
+        "sign: { scheme: rfc9421, token: \"${SIGN_TOKEN}\" }",
     ],
     &["", "", "host: client", "host: literal.test"],
     &[
@@ -223,7 +225,7 @@ fn destination(said: &Value, request: &Recorded) -> Result<(), String> {
 }
 
 /// Differ from one request to the next, or are masked.
-const VARY: [&str; 4] = ["x-kms-stamp", "x-kms-sign", "x-request-id", "traceparent"];
+const VARY: [&str; 5] = ["x-kms-stamp", "x-kms-sign", "x-request-id", "traceparent", "signature-input"];
 
 fn set_fields(said: &Value, request: &Recorded) -> Result<(), String> {
     let set = said["headers"]["set"].as_object().cloned().unwrap_or_default();
@@ -264,10 +266,32 @@ fn removed_fields(said: &Value, request: &Recorded) -> Result<(), String> {
     Ok(())
 }
 
+fn bound(base: &str, request: &Recorded) -> Result<(), String> {
+    let (path, query) = request.target().split_once('?').unwrap_or((request.target(), ""));
+    let lines: Vec<&str> = base.lines().collect();
+    let expected = if base.starts_with("countersign-hmac-sha256-1\n") {
+        let values = [request.method(), path, query].map(|value| format!("{}:{value}", value.len()));
+        lines.get(1..4) == Some(&values.each_ref().map(String::as_str)) && request.head.fields.has("x-kms-sign")
+    } else {
+        let host = request.header("host").unwrap_or_default();
+        let values =
+            [("@method", request.method()), ("@authority", host), ("@path", path), ("@query", &format!("?{query}"))];
+        let values = values.map(|(name, value)| format!("\"{name}\": {value}"));
+        lines.get(..4) == Some(&values.each_ref().map(String::as_str)) && request.head.fields.has("signature")
+    };
+    if expected {
+        Ok(())
+    } else {
+        Err(format!("said {base:?}, received {}", String::from_utf8_lossy(&request.head.raw)))
+    }
+}
+
 fn sign(said: &Value, request: &Recorded) -> Result<(), String> {
     match said["sign"]["scheme"].as_str() {
         None | Some("none") if request.head.fields.has("x-kms-sign") => Err("signed without a scheme".into()),
         None | Some("none") => Ok(()),
+        // Stamp and nonce are those of its own request; all else of the text must be what the upstream got.
+        Some("hmac-sha256" | "rfc9421") => bound(said["sign"]["base"].as_str().unwrap_or_default(), request),
         Some(scheme) => {
             let token =
                 if said["sign"]["base"].as_str().is_some_and(|base| base.ends_with("***")) { SIGN_TOKEN } else { "" };

@@ -1,7 +1,6 @@
 //! Which environment serves by default, switched from outside: the file is edited in one place, every request is of one environment, and
 //! nobody's edit is lost. And browsers that are put on an environment by a link.
 
-use std::os::unix::fs::PermissionsExt as _;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde_json::{Value, json};
@@ -150,38 +149,19 @@ fn what_only_a_person_can_edit_says_which_line() {
 }
 
 #[test]
-fn a_directory_that_cannot_be_written_says_so_and_changes_nothing() {
-    if rustix_is_root() {
-        // Nothing is closed to root but what has no room: a directory in the file's place aside.
-        return read_only_by_link();
-    }
-    let edge = edge();
-    let before = on_disk(&edge);
-    let mode = |mode| std::fs::set_permissions(edge.directory(), std::fs::Permissions::from_mode(mode)).unwrap();
-    mode(0o555);
-    let refused = put(&edge, "demo", "dev", &[]);
-    mode(0o755);
+fn what_cannot_be_written_says_so_and_changes_nothing() {
+    // A directory that is closed to others is open to root, which may run this: a name beside which no longer one fits is closed to all.
+    let name = format!("{}.yaml", "x".repeat(245));
+    let included = "projects: {far: {hosts: [far.test], upstream_policy: open, environments: {production: {routes: [{prefix: /, \
+                    respond: {body: a}, auth: none}]}, dev: {routes: [{prefix: /, respond: {body: b}, auth: none}]}}}}\n";
+    let text = format!("include: [{name}]\n{}", crate::support::edge::unindent(PROJECTS));
+    let edge = Config::new(&text).file(&name, included).start();
+    let refused = put(&edge, "far", "dev", &[]);
     refused.expect_error(500, "write_failed");
-    assert_eq!((on_disk(&edge), edge.get("/").text()), (before, "production".to_owned()));
-}
-
-fn rustix_is_root() -> bool {
-    std::fs::metadata("/proc/self").is_ok_and(|meta| std::os::unix::fs::MetadataExt::uid(&meta) == 0)
-}
-
-/// The file lies where even root can make no new one: below `/proc`.
-fn read_only_by_link() {
-    let edge = edge();
-    let (real, kept) = (edge.file(), std::fs::File::open(edge.file()).unwrap());
-    let before = on_disk(&edge);
-    let behind = format!("/proc/{}/fd/{}", std::process::id(), std::os::fd::AsRawFd::as_raw_fd(&kept));
-    std::fs::remove_file(&real).unwrap();
-    // An open file that has no name any more: it can be read, and nothing can be put beside it.
-    std::os::unix::fs::symlink(&behind, &real).unwrap();
-    let refused = put(&edge, "demo", "dev", &[]);
-    refused.expect_error(500, "write_failed");
-    assert!(refused.text().contains("countersign.yaml cannot be written"), "{}", refused.text());
-    assert_eq!((on_disk(&edge), edge.get("/").text()), (before, "production".to_owned()));
+    assert!(refused.text().contains(".yaml cannot be written: "), "{}", refused.text());
+    let file = std::fs::read_to_string(edge.directory().join(&name)).unwrap();
+    assert_eq!((file.as_str(), edge.call(&Request::get("/").host("far.test")).text()), (included, "a".to_owned()));
+    assert_eq!(edge.generation(), 1);
 }
 
 #[test]
@@ -469,5 +449,127 @@ fn a_person_puts_a_browser_on_an_environment_and_takes_it_off() {
     browser.press("Leave this environment").sees("serves by default");
     browser.open(&edge.url());
     eventually("the browser is off it", || (browser.text() == "production").then_some(()));
+    assert_eq!(browser.console(), Vec::<String>::new());
+}
+
+/// A route's life in the dashboard.
+const ROUTES: &str = r#"
+    projects:
+      demo:
+        upstream_policy: open
+        environments:
+          production:
+            routes:
+              - { prefix: /own, respond: { body: "own" }, auth: none }
+"#;
+
+#[test]
+fn a_route_is_made_previewed_saved_and_undone_without_javascript() {
+    let origin = Origin::start();
+    origin.answer("/api/x", "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nhi");
+    let edge = Config::new(ROUTES).start();
+    let before = on_disk(&edge);
+    edge.get("/a1/x").expect_error(404, "route_not_found");
+    let mut visitor = visitor(&edge);
+    let blank = visitor.page(&dashboard(&edge, "/dashboard/projects/demo/production/add"));
+    let form = blank.form_with("Preview");
+    let upstream = format!("http://{}/api", origin.authority());
+    let values = [
+        ("prefix", "/a1"),
+        ("upstream", upstream.as_str()),
+        ("auth", "none"),
+        ("scheme", "user-stamp"),
+        ("payload", "x-api-token: c4n4ry-payload"),
+        ("do", "write"),
+    ];
+    let wrong = visitor.submit(&form, &[&values[..4], &[("payload", "no colon"), ("do", "write")]].concat()).page();
+    assert_eq!(wrong.status, 422);
+    assert!(wrong.html().contains("Line 1 of the payload has no colon."), "{}", wrong.html());
+    let taken = visitor.submit(&form, &[("prefix", "/own"), ("upstream", upstream.as_str()), ("do", "write")]).page();
+    assert_eq!(taken.status, 409);
+    let looked = visitor.submit(&form, &values).page();
+    let html = looked.html();
+    assert!(html.contains("What this would change") && html.contains("/a1") && !html.contains("c4n4ry"), "{html}");
+    edge.get("/a1/x").expect_error(404, "route_not_found");
+    let save = looked.form_with("Save");
+    let saved = visitor.submit(&save, &[]).page();
+    assert!(saved.html().contains("The change is saved and in effect."), "{}", saved.html());
+    assert_eq!((edge.get("/a1/x").text().as_str(), on_disk(&edge)), ("hi", before));
+    assert_eq!(origin.take("/api/x").header("x-api-token"), Some("c4n4ry-payload"));
+    assert_eq!(visitor.submit(&save, &[]).page().status, 410, "a preview is saved once");
+
+    let at = dashboard(&edge, "/dashboard/projects/demo/production/route?prefix=%2Fa1");
+    let page = visitor.page(&at);
+    assert!(page.html().contains("x-api-token: ***"), "{}", page.html());
+    let made = visitor.submit(&page.form_with("Generate"), &[("do", "generate")]).page();
+    let token =
+        made.html().split("id=\"generated\" class=\"secret\">").nth(1).unwrap().split('<').next().unwrap().to_owned();
+    assert!(token.len() >= 31, "{token}");
+    assert!(!visitor.page(&at).html().contains(&token), "a token is shown once");
+    let looked = {
+        let form = visitor.page(&at).form_with("Preview");
+        visitor.submit(&form, &[("do", "remove")]).page()
+    };
+    assert!(looked.html().contains("no route any more (404)"), "{}", looked.html());
+    visitor.submit(&looked.form_with("Save"), &[]).page();
+    edge.get("/a1/x").expect_error(404, "route_not_found");
+    let undo = visitor.page(&dashboard(&edge, "/dashboard/undo")).form_with("Undo");
+    let undone = visitor.submit(&undo, &[]).page();
+    assert!(undone.html().contains("The change has been undone."), "{}", undone.html());
+    assert_eq!(edge.get("/a1/x").status, 200);
+    let own = visitor.page(&dashboard(&edge, "/dashboard/projects/demo/production/route?prefix=%2Fown")).html();
+    assert!(own.contains("countersign.yaml:") && !own.contains("name=\"upstream\""), "{own}");
+    assert!(!edge.output().contains(&token));
+}
+
+#[test]
+fn a_person_adds_a_route_looks_saves_uses_and_undoes_it() {
+    let origin = Origin::start();
+    origin.answer("/api/x", "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nhi");
+    let edge = Config::new(ROUTES).start();
+    for _ in 0..3 {
+        edge.get("/a1/x");
+    }
+    let browser = Browser::start();
+    browser.open(&dashboard(&edge, "/dashboard"));
+    browser.fill(&browser.field("Admin token"), &edge.token());
+    browser.press("Sign in").sees("Overview");
+    browser.press("Routes").press("Add a route").sees("Preview");
+    browser.fill(&browser.find("#prefix"), "/a1");
+    browser.fill(&browser.find("#upstream"), &format!("http://{}/api", origin.authority()));
+    browser.script(
+        "document.getElementById('auth').value = 'none'; document.getElementById('scheme').value = 'user-stamp'",
+    );
+    browser.press("Preview").sees("served, was refused");
+    browser.screenshot("route-preview-en");
+    browser.press("Save").sees("The change is saved and in effect.");
+    assert_eq!(edge.get("/a1/x").text(), "hi");
+    for (name, language, dark, device) in [
+        ("en", "en", false, Device::Desktop),
+        ("zh-dark-phone", "zh-CN", true, Device::Phone),
+        ("zh", "zh-CN", false, Device::Desktop),
+        ("en-phone", "en", false, Device::Phone),
+    ] {
+        browser.device(device).language(language).dark(dark);
+        for (page, path) in [
+            ("route-form", "/dashboard/projects/demo/production/add"),
+            ("route-edit", "/dashboard/projects/demo/production/route?prefix=%2Fa1"),
+            ("route-own", "/dashboard/projects/demo/production/route?prefix=%2Fown"),
+            ("routes", "/dashboard/routes"),
+            ("undo", "/dashboard/undo"),
+        ] {
+            browser.open(&dashboard(&edge, path));
+            let wide = browser.script("return document.documentElement.scrollWidth - innerWidth");
+            assert!(
+                wide.as_i64().is_some_and(|beyond| beyond <= 0),
+                "{page} in {name}: wider than the window by {wide}"
+            );
+            browser.screenshot(&format!("{page}-{name}"));
+        }
+    }
+    browser.device(Device::Desktop).language("en").dark(false);
+    browser.open(&dashboard(&edge, "/dashboard/undo"));
+    browser.press("Undo").sees("The change has been undone.");
+    edge.get("/a1/x").expect_error(404, "route_not_found");
     assert_eq!(browser.console(), Vec::<String>::new());
 }

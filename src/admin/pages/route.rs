@@ -1,7 +1,8 @@
 //! One route: made, edited and removed, each after a look at what it would change; and its sign tokens.
 //!
 //! Flow: a form is sent to `preview`, which judges the change, tries it on the last requests and keeps it ([`Pending`]); the page that shows the
-//! outcome holds its number alone, and `save` makes it. What was typed, a secret among it, is thus in no page again.
+//! outcome holds its number alone, and `save` makes it. What was typed, a secret among it, is thus in no page again, but in the form
+//! of somebody whose route would not hold.
 //!
 //! Invariants: a route of the operator's own files is shown and not edited; a change that was looked at is saved only while the file
 //! still is what it was then.

@@ -123,25 +123,3 @@ pub struct Pages {
     /// The first and the last of some statuses, and the HTML file for them; the fewest statuses win.
     pub by_status: Vec<((u16, u16), Spanned<PathBuf>)>,
 }
-
-/// Where an identity may come from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum IdentitySource {
-    /// A client's token.
-    Client,
-    /// HTTP Basic, from the users' file.
-    Basic,
-    /// Headers of a trusted proxy.
-    Header,
-    /// The certificate that the client showed.
-    Certificate,
-}
-
-/// Which headers of a trusted proxy name the person.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct HeaderIdentity {
-    /// The mail address.
-    pub user: HeaderName,
-    /// The display name.
-    pub name: Option<HeaderName>,
-}

@@ -14,11 +14,8 @@ use crate::config::value::{self, Problem, shown};
 use crate::config::web_url;
 use crate::diagnostic::{Diagnostic, Pos, Spanned};
 
-const ACME: Shape = Shape {
-    what: "`acme`",
-    keys: &["directory", "contact", "hosts", "storage", "challenge", "ca", "renew_before"],
-    later: &[],
-};
+const ACME: Shape =
+    Shape { what: "`acme`", keys: &["directory", "contact", "hosts", "storage", "challenge", "ca", "renew_before"] };
 
 /// Decodes the section; an empty one asks for nothing.
 pub fn decode(decoder: &mut Decoder<'_, '_>, entry: &Entry<'_>) -> Option<Acme> {

@@ -19,10 +19,9 @@ use super::tls;
 const ADMIN: Shape = Shape {
     what: "`admin`",
     keys: &["address", "allow", "hosts", "metrics", "public_url", "state_dir", "tls", "users_file"],
-    later: &[],
 };
 
-const METRICS: Shape = Shape { what: "`admin.metrics`", keys: &["allow", "auth"], later: &[] };
+const METRICS: Shape = Shape { what: "`admin.metrics`", keys: &["allow", "auth"] };
 
 const METRICS_AUTH: &[(&str, MetricsAuth)] = &[("none", MetricsAuth::None), ("required", MetricsAuth::Required)];
 

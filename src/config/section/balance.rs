@@ -8,7 +8,7 @@ use crate::config::tree::{Entry, Kind, Node};
 use crate::config::value::{Problem, shown, word};
 use crate::diagnostic::Diagnostic;
 
-const HASH_ON: Shape = Shape { what: "`hash_on`", keys: &["header", "cookie"], later: &[] };
+const HASH_ON: Shape = Shape { what: "`hash_on`", keys: &["header", "cookie"] };
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Method {

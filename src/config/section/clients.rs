@@ -11,7 +11,7 @@ use crate::diagnostic::{Diagnostic, Pos, Spanned};
 use crate::secret::Secret;
 
 const CLIENT: Shape =
-    Shape { what: "a client", keys: &["token", "token_sha256", "user", "name", "projects", "expires"], later: &[] };
+    Shape { what: "a client", keys: &["token", "token_sha256", "user", "name", "projects", "expires"] };
 
 /// The token that the documentation shows, and that must not be in use anywhere.
 const PLACEHOLDER: &str = "your-secure-token";

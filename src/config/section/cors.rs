@@ -13,7 +13,7 @@ use crate::config::tree::Node;
 use crate::config::value::{self, Problem};
 use crate::diagnostic::{Diagnostic, Pos};
 
-const CORS: Shape = Shape { what: "`cors`", keys: &["origins", "max_age", "credentials", "expose"], later: &[] };
+const CORS: Shape = Shape { what: "`cors`", keys: &["origins", "max_age", "credentials", "expose"] };
 
 /// How long a browser may remember a preflight when nobody says.
 const MAX_AGE: Duration = Duration::from_secs(8 * 3600);

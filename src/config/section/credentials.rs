@@ -18,10 +18,9 @@ use crate::secret::Secret;
 const CREDENTIAL: Shape = Shape {
     what: "a credential",
     keys: &["provider", "secret", "use", "inject", "refresh_before", "rest_after_429", "hosts"],
-    later: &[],
 };
 
-const INJECT: Shape = Shape { what: "`inject`", keys: &["header", "value"], later: &[] };
+const INJECT: Shape = Shape { what: "`inject`", keys: &["header", "value"] };
 
 /// Keys that only mean something for tokens of a provider.
 const OF_TOKENS: &[&str] = &["use", "refresh_before", "rest_after_429"];

@@ -11,7 +11,7 @@ use crate::config::value;
 use crate::diagnostic::{Diagnostic, Pos, Spanned};
 
 /// One environment.
-pub const ENVIRONMENT: Shape = Shape { what: "an environment", keys: &["routes"], later: &[] };
+pub const ENVIRONMENT: Shape = Shape { what: "an environment", keys: &["routes"] };
 
 /// How many a project may have beside production and local.
 const MOST_OF_ONES_OWN: usize = 5;

@@ -7,7 +7,7 @@ use crate::config::tree::{Entry, Kind};
 use crate::config::value::{Problem, shown};
 use crate::diagnostic::Diagnostic;
 
-const FILES: Shape = Shape { what: "`files`", keys: &["root", "index", "fallback"], later: &[] };
+const FILES: Shape = Shape { what: "`files`", keys: &["root", "index", "fallback"] };
 
 /// What a directory is served as when nobody says.
 const INDEX: &str = "index.html";

@@ -14,8 +14,8 @@ use crate::config::value::{Problem, shown};
 use crate::diagnostic::{Diagnostic, Pos, Spanned};
 use crate::secret::Secret;
 
-const HEADERS: Shape = Shape { what: "`headers`", keys: &["request", "response"], later: &[] };
-const EDITS: Shape = Shape { what: "header edits", keys: &["set", "add", "remove"], later: &[] };
+const HEADERS: Shape = Shape { what: "`headers`", keys: &["request", "response"] };
+const EDITS: Shape = Shape { what: "header edits", keys: &["set", "add", "remove"] };
 
 type Named = (Spanned<HeaderName>, HeaderValue);
 

@@ -13,10 +13,9 @@ use crate::config::value::{self, Problem};
 const HEALTH: Shape = Shape {
     what: "`health`",
     keys: &["path", "interval", "timeout", "healthy_after", "unhealthy_after", "host", "status"],
-    later: &[],
 };
 
-const EJECT: Shape = Shape { what: "`eject`", keys: &["errors", "within", "for"], later: &[] };
+const EJECT: Shape = Shape { what: "`eject`", keys: &["errors", "within", "for"] };
 
 /// How many failures the window of an endpoint may hold.
 const MOST_ERRORS: u64 = 1000;

@@ -1,30 +1,31 @@
-//! `identity`: who the person behind a call is, by which sources in which order.
+//! `identity`: who the person behind a call is, by which sources in which order. The same section below a project's key
+//! `identity` takes the place of this one there.
+
+mod jwt;
+mod oidc;
 
 use http::HeaderName;
 
 use crate::config::decoder::Decoder;
-use crate::config::fields::{Fields, Later, Off, Shape};
+use crate::config::fields::{Fields, Shape};
 use crate::config::header;
 use crate::config::model::{HeaderIdentity, Identity, IdentitySource};
 use crate::config::tree::Node;
 use crate::config::value::{Problem, word};
 use crate::diagnostic::{Diagnostic, Pos};
 
-const IDENTITY: Shape = Shape {
-    what: "`identity`",
-    keys: &["sources", "header", "basic"],
-    later: &[Later { key: "oidc", off: Off::Empty }],
-};
+const IDENTITY: Shape = Shape { what: "`identity`", keys: &["sources", "header", "basic", "oidc", "jwt"] };
 
-const HEADER: Shape = Shape { what: "`identity.header`", keys: &["user", "name"], later: &[] };
-const BASIC: Shape = Shape { what: "`identity.basic`", keys: &["users_file"], later: &[] };
+const HEADER: Shape = Shape { what: "`identity.header`", keys: &["user", "name"] };
+const BASIC: Shape = Shape { what: "`identity.basic`", keys: &["users_file"] };
 
-const SOURCES: &[(&str, Option<IdentitySource>)] = &[
-    ("client", Some(IdentitySource::Client)),
-    ("basic", Some(IdentitySource::Basic)),
-    ("header", Some(IdentitySource::Header)),
-    ("certificate", Some(IdentitySource::Certificate)),
-    ("oidc", None),
+const SOURCES: &[(&str, IdentitySource)] = &[
+    ("client", IdentitySource::Client),
+    ("basic", IdentitySource::Basic),
+    ("header", IdentitySource::Header),
+    ("certificate", IdentitySource::Certificate),
+    ("oidc", IdentitySource::Oidc),
+    ("jwt", IdentitySource::Jwt),
 ];
 
 /// Headers that mean something else already, and so cannot say who somebody is.
@@ -45,6 +46,8 @@ pub fn decode(decoder: &mut Decoder<'_, '_>, node: &Node<'_>) -> Identity {
         let file = decoder.required(&fields, "users_file", fields.at);
         identity.basic_users = file.and_then(|node| decoder.path(node)).flatten();
     }
+    identity.oidc = fields.get("oidc").and_then(|node| oidc::decode(decoder, node));
+    identity.jwt = fields.get("jwt").map(|node| jwt::decode(decoder, node)).unwrap_or_default();
     agree(decoder, &fields, &identity);
     identity
 }
@@ -53,17 +56,12 @@ fn sources(decoder: &mut Decoder<'_, '_>, node: &Node<'_>) -> Option<Vec<Identit
     let mut found: Vec<IdentitySource> = Vec::new();
     let listed = decoder.list(node, |decoder, node| {
         let source = decoder.parsed(node, |text| word(text, SOURCES))?;
-        match source {
-            None => {
-                let what = format!("`sources: [{}]`", node.scalar().unwrap_or_default());
-                decoder.not_available(node.target().at, &what);
-            }
-            Some(source) if found.contains(&source) => {
-                let message = "this source is in the list already";
-                let problem = Diagnostic::warning("duplicate_source", node.target().at, message);
-                decoder.note(problem.hint("the first that answers wins; remove the second"));
-            }
-            Some(source) => found.push(source),
+        if found.contains(&source) {
+            let message = "this source is in the list already";
+            let problem = Diagnostic::warning("duplicate_source", node.target().at, message);
+            decoder.note(problem.hint("the first that answers wins; remove the second"));
+        } else {
+            found.push(source);
         }
         Some(())
     })?;
@@ -99,6 +97,18 @@ fn agree(decoder: &mut Decoder<'_, '_>, fields: &Fields<'_, '_>, identity: &Iden
     let pairs = [
         (IdentitySource::Basic, "basic", identity.basic_users.is_some(), "basic: { users_file: users.htpasswd }"),
         (IdentitySource::Header, "header", identity.header.is_some(), "header: { user: x-auth-user }"),
+        (
+            IdentitySource::Oidc,
+            "oidc",
+            identity.oidc.is_some(),
+            "oidc: { issuer: https://sso.example.com, client_id: edge, client_secret: \"${OIDC_SECRET}\" }",
+        ),
+        (
+            IdentitySource::Jwt,
+            "jwt",
+            !identity.jwt.is_empty(),
+            "jwt: { issuer: https://sso.example.com, audience: edge }",
+        ),
     ];
     for (source, key, given, example) in pairs {
         let asked = identity.sources.contains(&source);

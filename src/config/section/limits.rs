@@ -9,7 +9,7 @@ use crate::config::tree::Node;
 use crate::config::value::{self, Problem, word};
 use crate::diagnostic::Diagnostic;
 
-const LIMITS: Shape = Shape { what: "`limits`", keys: &["requests", "burst", "concurrent", "body", "per"], later: &[] };
+const LIMITS: Shape = Shape { what: "`limits`", keys: &["requests", "burst", "concurrent", "body", "per"] };
 
 const PER: &[(&str, Per)] = &[("client", Per::Client), ("address", Per::Address), ("route", Per::Route)];
 

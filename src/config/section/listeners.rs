@@ -25,7 +25,6 @@ const LISTENER: Shape = Shape {
         "idle_timeout",
         "max_header_size",
     ],
-    later: &[],
 };
 
 /// Decodes one entry of the section.

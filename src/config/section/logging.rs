@@ -8,9 +8,9 @@ use crate::config::model::{Access, AccessFormat, LogFormat, Logging, QueryLoggin
 use crate::config::tree::Node;
 use crate::config::value::{fraction, word};
 
-const LOGGING: Shape = Shape { what: "`logging`", keys: &["level", "format", "file", "access"], later: &[] };
+const LOGGING: Shape = Shape { what: "`logging`", keys: &["level", "format", "file", "access"] };
 
-const ACCESS: Shape = Shape { what: "`logging.access`", keys: &["format", "file", "sample", "query"], later: &[] };
+const ACCESS: Shape = Shape { what: "`logging.access`", keys: &["format", "file", "sample", "query"] };
 
 const LEVELS: &[(&str, LevelFilter)] = &[
     ("error", LevelFilter::Error),

@@ -9,7 +9,7 @@ use crate::config::header;
 use crate::config::model::{
     ChooseEnvironment, EnvironmentSource, HostPattern, Project, SignDefaults, UpstreamPolicy, UsernameEncoding,
 };
-use crate::config::section::{environments, pages};
+use crate::config::section::{environments, identity, pages};
 use crate::config::tree::{Entry, Node};
 use crate::config::value::{self, Problem, shown, word};
 use crate::diagnostic::{Diagnostic, Pos, Spanned};
@@ -24,21 +24,17 @@ const PROJECT: Shape = Shape {
         "choose_environment",
         "sign_defaults",
         "pages",
+        "identity",
         "environments",
         "allow_direct",
         "browser_client",
     ],
-    later: &[],
 };
 
-const RULE: Shape = Shape {
-    what: "a rule of `choose_environment`",
-    keys: &["header", "cookie", "host", "is", "of", "from"],
-    later: &[],
-};
+const RULE: Shape =
+    Shape { what: "a rule of `choose_environment`", keys: &["header", "cookie", "host", "is", "of", "from"] };
 
-const SIGN_DEFAULTS: Shape =
-    Shape { what: "`sign_defaults`", keys: &["header_prefix", "username_encoding"], later: &[] };
+const SIGN_DEFAULTS: Shape = Shape { what: "`sign_defaults`", keys: &["header_prefix", "username_encoding"] };
 
 const POLICIES: &[(&str, UpstreamPolicy)] = &[("guarded", UpstreamPolicy::Guarded), ("open", UpstreamPolicy::Open)];
 
@@ -60,6 +56,7 @@ pub fn decode(decoder: &mut Decoder<'_, '_>, entry: &Entry<'_>) -> Option<Projec
     let allow_direct = fields.get("allow_direct").and_then(|node| decoder.parsed(node, value::boolean));
     let browser_client = fields.get("browser_client").and_then(|node| decoder.parsed(node, value::boolean));
     let pages = fields.get("pages").map(|node| pages::decode(decoder, node)).unwrap_or_default();
+    let identity = fields.get("identity").map(|node| identity::decode(decoder, node));
     let environments =
         fields.get("environments").map(|node| environments::decode(decoder, node, &family)).unwrap_or_default();
     Some(Project {
@@ -73,6 +70,7 @@ pub fn decode(decoder: &mut Decoder<'_, '_>, entry: &Entry<'_>) -> Option<Projec
         allow_direct: allow_direct.unwrap_or(false),
         browser_client: browser_client.unwrap_or(false),
         pages,
+        identity,
         environments,
     })
 }

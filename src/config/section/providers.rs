@@ -11,8 +11,7 @@ use crate::config::web_url;
 use crate::diagnostic::{Diagnostic, Pos, Spanned};
 use crate::secret::Secret;
 
-const PROVIDER: Shape =
-    Shape { what: "a provider", keys: &["oauth2", "aws_sso_oidc", "client_credentials", "ca"], later: &[] };
+const PROVIDER: Shape = Shape { what: "a provider", keys: &["oauth2", "aws_sso_oidc", "client_credentials", "ca"] };
 
 const OAUTH2: Shape = Shape {
     what: "`oauth2`",
@@ -26,17 +25,15 @@ const OAUTH2: Shape = Shape {
         "redirect_url",
         "issuer",
     ],
-    later: &[],
 };
 
 const AWS: Shape = Shape {
     what: "`aws_sso_oidc`",
     keys: &["region", "start_url", "scopes", "scope_parameter", "scope_separator", "endpoint", "redirect_url"],
-    later: &[],
 };
 
 const CLIENT_CREDENTIALS: Shape =
-    Shape { what: "`client_credentials`", keys: &["token_url", "client_id", "client_secret", "scopes"], later: &[] };
+    Shape { what: "`client_credentials`", keys: &["token_url", "client_id", "client_secret", "scopes"] };
 
 /// A provider is one of these.
 const KINDS: &[&str] = &["oauth2", "aws_sso_oidc", "client_credentials"];
@@ -160,13 +157,19 @@ fn proof(decoder: &mut Decoder<'_, '_>, fields: &Fields<'_, '_>, at: Pos) -> Opt
     secret.map(|secret| secret.value)
 }
 
-fn required_url(decoder: &mut Decoder<'_, '_>, fields: &Fields<'_, '_>, key: &str, at: Pos) -> Option<Spanned<Url>> {
+/// A URL without which the mapping means nothing; see [`web_url::https`].
+pub fn required_url(
+    decoder: &mut Decoder<'_, '_>,
+    fields: &Fields<'_, '_>,
+    key: &str,
+    at: Pos,
+) -> Option<Spanned<Url>> {
     let node = decoder.required(fields, key, at)?;
     decoder.spanned(node, web_url::https)
 }
 
-/// An empty one stands for none.
-fn optional_url(
+/// A URL; an empty one stands for none.
+pub fn optional_url(
     decoder: &mut Decoder<'_, '_>,
     fields: &Fields<'_, '_>,
     key: &str,
@@ -177,7 +180,8 @@ fn optional_url(
     Some(Spanned::new(url, node.target().at))
 }
 
-fn required_text(decoder: &mut Decoder<'_, '_>, fields: &Fields<'_, '_>, key: &str, at: Pos) -> Option<String> {
+/// Text without which the mapping means nothing.
+pub fn required_text(decoder: &mut Decoder<'_, '_>, fields: &Fields<'_, '_>, key: &str, at: Pos) -> Option<String> {
     let node = decoder.required(fields, key, at)?;
     decoder.parsed(node, |text| match text {
         "" => Err(Problem::says("missing_key", format!("cannot be the `{key}`"))),
@@ -192,8 +196,11 @@ fn scopes(decoder: &mut Decoder<'_, '_>, fields: &Fields<'_, '_>) -> Vec<String>
     fields.get("scopes").and_then(|node| decoder.values(node, scope)).unwrap_or_default()
 }
 
-/// RFC 6749 §3.3.
-fn scope(text: &str) -> Result<String, Problem> {
+/// One scope (RFC 6749 §3.3).
+///
+/// # Errors
+/// Anything else.
+pub fn scope(text: &str) -> Result<String, Problem> {
     let fits = |byte: u8| byte.is_ascii_graphic() && !matches!(byte, b'"' | b'\\');
     if !text.is_empty() && text.bytes().all(fits) {
         return Ok(text.to_owned());
@@ -206,7 +213,10 @@ fn scope(text: &str) -> Result<String, Problem> {
 }
 
 /// Where a browser comes back to (RFC 6749 §3.1.2: without a fragment).
-fn redirect(text: &str) -> Result<Url, Problem> {
+///
+/// # Errors
+/// As [`web_url::https`].
+pub fn redirect(text: &str) -> Result<Url, Problem> {
     web_url::https(text).map_err(|problem| match problem.code {
         "url_not_https" => problem.hint("write https; plain http may lead to this very machine only (RFC 8252 §7.3)"),
         _ => problem,

@@ -9,7 +9,7 @@ use crate::config::tree::Node;
 use crate::config::value::word;
 use crate::diagnostic::Diagnostic;
 
-const RETRY: Shape = Shape { what: "`retry`", keys: &["attempts", "on"], later: &[] };
+const RETRY: Shape = Shape { what: "`retry`", keys: &["attempts", "on"] };
 
 /// More would only make an outage longer.
 const MOST_ATTEMPTS: u64 = 10;

@@ -38,7 +38,6 @@ pub const ROUTE: Shape = Shape {
         "credential",
         "mode",
     ],
-    later: &[],
 };
 
 /// Who goes to the upstream: the edge, or the browser by itself.
@@ -52,10 +51,10 @@ pub enum Mode {
 
 const MODES: &[(&str, Mode)] = &[("api", Mode::Api), ("direct", Mode::Direct)];
 
-const ACCESS: Shape = Shape { what: "`access`", keys: &["allow", "deny"], later: &[] };
-const TIMEOUTS: Shape = Shape { what: "`timeouts`", keys: &["connect", "first_byte", "idle", "send"], later: &[] };
-const REDIRECT: Shape = Shape { what: "`redirect`", keys: &["to", "status"], later: &[] };
-const RESPOND: Shape = Shape { what: "`respond`", keys: &["status", "body"], later: &[] };
+const ACCESS: Shape = Shape { what: "`access`", keys: &["allow", "deny"] };
+const TIMEOUTS: Shape = Shape { what: "`timeouts`", keys: &["connect", "first_byte", "idle", "send"] };
+const REDIRECT: Shape = Shape { what: "`redirect`", keys: &["to", "status"] };
+const RESPOND: Shape = Shape { what: "`respond`", keys: &["status", "body"] };
 
 /// Each says what happens to a request, so a route has exactly one of them.
 const ACTIONS: &[&str] = &["upstream", "redirect", "respond", "files"];

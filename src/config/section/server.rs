@@ -23,10 +23,9 @@ const SERVER: Shape = Shape {
         "dns",
         "runtime_dir",
     ],
-    later: &[],
 };
 
-const DNS: Shape = Shape { what: "`dns`", keys: &["servers", "refresh", "timeout"], later: &[] };
+const DNS: Shape = Shape { what: "`dns`", keys: &["servers", "refresh", "timeout"] };
 
 /// What holds without the section.
 pub fn default() -> Server {

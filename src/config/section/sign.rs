@@ -13,7 +13,7 @@ use crate::diagnostic::{Diagnostic, Spanned};
 use crate::secret::Secret;
 use crate::sign_token::{Home, SHORTEST, Tokens};
 
-const SIGN: Shape = Shape { what: "`sign`", keys: &["scheme", "token"], later: &[] };
+const SIGN: Shape = Shape { what: "`sign`", keys: &["scheme", "token"] };
 
 /// What a secret begins with that is the content of a file.
 const FILE: &str = "file:";

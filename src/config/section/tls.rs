@@ -9,10 +9,9 @@ use crate::diagnostic::{Diagnostic, Pos, Spanned};
 
 use std::path::PathBuf;
 
-const TLS: Shape =
-    Shape { what: "a listener's `tls`", keys: &["min_version", "certificates", "client_ca"], later: &[] };
+const TLS: Shape = Shape { what: "a listener's `tls`", keys: &["min_version", "certificates", "client_ca"] };
 
-const CERTIFICATE: Shape = Shape { what: "a certificate", keys: &["cert", "key"], later: &[] };
+const CERTIFICATE: Shape = Shape { what: "a certificate", keys: &["cert", "key"] };
 
 const VERSIONS: &[(&str, TlsVersion)] = &[("1.2", TlsVersion::Tls12), ("1.3", TlsVersion::Tls13)];
 

@@ -13,7 +13,7 @@ use crate::diagnostic::{Diagnostic, Spanned};
 use crate::sealed::Sealer;
 use crate::secret::Secret;
 
-const TOKENS: Shape = Shape { what: "`tokens`", keys: &["encryption_key", "allow_network_filesystem"], later: &[] };
+const TOKENS: Shape = Shape { what: "`tokens`", keys: &["encryption_key", "allow_network_filesystem"] };
 
 /// Of XChaCha20-Poly1305.
 const KEY_BYTES: usize = 32;

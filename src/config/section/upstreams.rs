@@ -14,18 +14,14 @@ use crate::diagnostic::{Diagnostic, Spanned};
 const GROUP: Shape = Shape {
     what: "an upstream group",
     keys: &["scheme", "endpoints", "balance", "hash_on", "tls", "health", "eject", "keepalive", "http2"],
-    later: &[],
 };
 
-const ENDPOINT: Shape = Shape { what: "an endpoint", keys: &["address", "weight"], later: &[] };
+const ENDPOINT: Shape = Shape { what: "an endpoint", keys: &["address", "weight"] };
 
-const TLS: Shape = Shape {
-    what: "an upstream's `tls`",
-    keys: &["server_name", "ca", "verify", "client_cert", "client_key"],
-    later: &[],
-};
+const TLS: Shape =
+    Shape { what: "an upstream's `tls`", keys: &["server_name", "ca", "verify", "client_cert", "client_key"] };
 
-const KEEPALIVE: Shape = Shape { what: "`keepalive`", keys: &["idle", "max_idle"], later: &[] };
+const KEEPALIVE: Shape = Shape { what: "`keepalive`", keys: &["idle", "max_idle"] };
 
 /// How long an idle connection is kept when nobody says.
 const KEEPALIVE_IDLE: Duration = Duration::from_secs(55);

@@ -7,6 +7,7 @@
 mod acme;
 mod chain;
 mod families;
+mod identity;
 mod series;
 mod tls;
 mod tokens;
@@ -22,6 +23,7 @@ use prometheus::{IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Registry, Tex
 use super::event::RequestEnd;
 use super::live::Live;
 use families::{Families, counter, counters, gauge, gauges};
+use identity::IdentityFamilies;
 use tls::TlsFamilies;
 use tokens::TokenFamilies;
 
@@ -56,6 +58,7 @@ pub struct Metrics {
     gauges: LiveFamilies,
     tls: TlsFamilies,
     tokens: TokenFamilies,
+    identity: IdentityFamilies,
     judge: OnceLock<Judging>,
     /// Held while families change that only make sense together, and while they are read.
     consistent: Mutex<()>,
@@ -84,6 +87,7 @@ impl Metrics {
             gauges: LiveFamilies::register(&registry)?,
             tls: TlsFamilies::register(&registry)?,
             tokens: TokenFamilies::register(&registry)?,
+            identity: IdentityFamilies::register(&registry)?,
             judge: OnceLock::new(),
             consistent: Mutex::new(()),
             live,
@@ -185,6 +189,21 @@ impl Metrics {
     /// Who knows which certificates there are; asked when somebody reads the metrics.
     pub fn certificates(&self, source: impl Fn() -> Vec<CertificateEnd> + Send + Sync + 'static) {
         self.tls.ask(Box::new(source));
+    }
+
+    /// A log-in ended: `ok`, `state_invalid`, `refused`, `unavailable`, `failed` or `no_mail_address`.
+    pub fn log_in(&self, project: &str, outcome: &'static str) {
+        self.identity.log_in(project, outcome);
+    }
+
+    /// A session was shown to its issuer again: `renewed`, `ended` or `later`.
+    pub fn session_renewal(&self, project: &str, outcome: &'static str) {
+        self.identity.renewal(project, outcome);
+    }
+
+    /// An issuer was asked for its keys: `ok` or `failed`.
+    pub fn issuer_asked(&self, issuer: &str, outcome: &'static str) {
+        self.identity.asked(issuer, outcome);
     }
 
     /// An attempt to refresh a token ended.

@@ -1,4 +1,4 @@
-use super::{check_address, check_host, plain_http_allowed};
+use super::{check_address, check_host, is_cluster_name, plain_http_allowed};
 use crate::policy::access::Networks;
 use proptest::prelude::*;
 use std::net::IpAddr;
@@ -425,6 +425,28 @@ fn the_message_names_the_range() {
     let nothing = Networks::default();
     assert_eq!(judge("10.0.0.1", &nothing), Err("private (10.0.0.0/8)"));
     assert_eq!(judge("64:ff9b::a9fe:a9fe", &nothing), Err("a cloud's metadata service"));
+}
+
+#[test]
+fn names_of_a_cluster_are_told_by_their_look() {
+    for inside in [
+        "users",
+        "users.",
+        "USERS",
+        "a.default.svc",
+        "a.b.svc.cluster.local",
+        "x.INTERNAL",
+        "nas.home.arpa.",
+        "users-1.internal.example",
+        "a.b.svc.corp.example",
+    ] {
+        assert!(is_cluster_name(inside), "{inside}");
+    }
+    for outside in
+        ["users.example", "svc.example.com", "local.example", "xsvc.example", "internal.example.com", "a.b", "arpa.x"]
+    {
+        assert!(!is_cluster_name(outside), "{outside}");
+    }
 }
 
 #[test]

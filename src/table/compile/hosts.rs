@@ -106,7 +106,8 @@ fn contested(host: &str, claim: &Claim, first: &Claim) -> Diagnostic {
         .related(first.at, format!("project `{}` has it here", first.name))
 }
 
-fn rule_hosts(project: &Project) -> impl Iterator<Item = &Spanned<HostPattern>> {
+/// The hosts that only a rule of `choose_environment` names.
+pub(super) fn rule_hosts(project: &Project) -> impl Iterator<Item = &Spanned<HostPattern>> {
     project.choose_environment.iter().filter_map(|rule| match &rule.by {
         EnvironmentSource::Host { host, .. } => Some(host),
         EnvironmentSource::Header(_) | EnvironmentSource::Cookie(_) => None,

@@ -30,7 +30,7 @@ use super::credentials::Credentials;
 use super::environments::LOCAL;
 use super::headers::Way;
 use super::upstreams::{Upstreams, Use};
-use super::{Callers, FileNames, files, headers, policies};
+use super::{FileNames, ProjectCallers, files, headers, policies};
 
 /// What all routes of one project have in common.
 pub(super) struct ProjectScope<'c> {
@@ -45,7 +45,7 @@ pub(super) struct ProjectScope<'c> {
     names: Option<Arc<SignNames>>,
     pub(super) pages: Option<Arc<Pages>>,
     clients: &'c CompiledClients,
-    identification: &'c Identification,
+    pub(super) identification: &'c Arc<Identification>,
     pub(super) files: &'c FileNames,
 }
 
@@ -77,7 +77,7 @@ impl<'c> ProjectScope<'c> {
     /// Prepares a project.
     pub(super) fn of(
         project: &Project,
-        callers: &Callers<'c>,
+        callers: &ProjectCallers<'c>,
         files: &'c FileNames,
         problems: &mut Vec<Diagnostic>,
     ) -> Self {
@@ -205,6 +205,7 @@ impl<'u> Builder<'_, '_, 'u> {
             line: written.at.line,
             action: action?,
             auth: written.auth,
+            identification: Arc::clone(self.scope.identification),
             methods: written.methods.clone(),
             access: Access::new(written.access_allow.as_deref(), &written.access_deny),
             sign: sign?,

@@ -178,6 +178,49 @@ fn secrets_do_not_go_over_plain_http_into_the_open() {
 }
 
 #[test]
+fn http_is_for_the_inside_of_the_cluster_and_https_for_the_outside() {
+    let told = |policy: UpstreamPolicy, environment_name: &str, url: &str, signed: bool| {
+        let mut model = only(vec![]);
+        let demo = &mut model.projects[0];
+        demo.upstream_policy = policy;
+        let mut route = route("/a0", url);
+        route.sign = sign(SignScheme::UserStamp).filter(|_| signed);
+        demo.environments.push(environment(environment_name, vec![route]));
+        problems(model).into_iter().map(|problem| problem.code).filter(|code| code.contains("http")).collect::<Vec<_>>()
+    };
+    let guarded = |url: &str| told(UpstreamPolicy::Guarded, "dev", url, false);
+    let outside = "http://users.example.com/api";
+    assert_eq!(guarded(outside), ["plain_http_outside"]);
+    assert_eq!(guarded("https://users.example.com/api"), [] as [&str; 0]);
+    for inside in [
+        "http://users",
+        "http://users.default.svc:8080/api",
+        "http://users.internal",
+        "http://users.default.svc.cluster.local",
+    ] {
+        assert_eq!(guarded(inside), [] as [&str; 0], "{inside}");
+        assert_eq!(
+            told(UpstreamPolicy::Guarded, "dev", inside, true),
+            [] as [&str; 0],
+            "{inside}: checked when connecting"
+        );
+    }
+    assert_eq!(told(UpstreamPolicy::Guarded, "dev", outside, true), ["sensitive_over_http"], "said once, and stronger");
+    assert_eq!(told(UpstreamPolicy::Guarded, "local", outside, false), [] as [&str; 0]);
+    assert_eq!(told(UpstreamPolicy::Open, "dev", outside, false), [] as [&str; 0]);
+}
+
+#[test]
+fn http_to_the_outside_is_said_once_for_each_group_at_its_endpoint() {
+    let mut model = only(vec![route("/a", "pool"), route("/b", "pool")]);
+    model.projects[0].upstream_policy = UpstreamPolicy::Guarded;
+    model.upstreams = vec![group("pool", Scheme::Http, &[("users", 80, 1), ("ok.example.com", 80, 1)])];
+    let problem = one(model);
+    assert_eq!((problem.code, problem.is_error(), !problem.hint.is_empty()), ("plain_http_outside", false, true));
+    assert!(problem.message.contains("ok.example.com"), "{}", problem.message);
+}
+
+#[test]
 fn payload_and_credentials_are_secrets_too() {
     let over_http = |edit: fn(&mut Route)| {
         let mut route = route("/a", "http://192.0.2.1/");
@@ -437,7 +480,7 @@ fn the_previous_table_lends_counters_and_the_place_in_the_round() {
 
 #[test]
 fn a_hundred_thousand_routes_stay_small() {
-    assert!(size_of::<route::Route>() <= 520, "{}", size_of::<route::Route>());
+    assert!(size_of::<route::Route>() <= 528, "{}", size_of::<route::Route>());
     let many = (0..1000).map(|it| route(&format!("/r{it}"), "https://u.example.com/api")).collect();
     let table = table(only(many));
     let [first, .., last] = &table.routes[..] else { panic!() };

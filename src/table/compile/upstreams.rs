@@ -47,6 +47,8 @@ struct Known {
     exposure_reported: bool,
     /// The first route that sends something secret to a *name* over plain http, and how many do.
     plain: Option<(Pos, usize)>,
+    /// The first route of a guarded project that goes over plain http to a name that does not look like one of the cluster's.
+    outside: Option<(Pos, String)>,
 }
 
 /// How a route uses an upstream.
@@ -97,6 +99,7 @@ impl<'c> Upstreams<'c> {
         known.used = true;
         if purpose.guarded {
             known.report_guard(purpose, hosts, problems);
+            known.note_outside(purpose);
         }
         if purpose.sensitive && known.upstream.scheme == Scheme::Http {
             known.report_exposure(purpose, internal, problems);
@@ -114,8 +117,10 @@ impl<'c> Upstreams<'c> {
                 let message = format!("no route uses upstream `{}`", **name);
                 problems.push(Diagnostic::warning("unused_upstream", name.at, message));
             }
-            if let Some((at, routes)) = known.plain {
-                problems.push(known.plain_warning(at, routes));
+            match (known.plain, &known.outside) {
+                (Some((at, routes)), _) => problems.push(known.plain_warning(at, routes)),
+                (None, Some((at, host))) => problems.push(outside_warning(*at, host)),
+                (None, None) => {}
             }
         }
     }
@@ -151,7 +156,17 @@ impl<'c> Upstreams<'c> {
 impl Known {
     fn new(upstream: Arc<Upstream>, group: Option<Spanned<String>>, hosts: Vec<(String, Option<Pos>)>) -> Self {
         let (used, guard_reported, exposure_reported) = (false, false, false);
-        Self { upstream, group, hosts, used, guard: None, guard_reported, exposure_reported, plain: None }
+        Self {
+            upstream,
+            group,
+            hosts,
+            used,
+            guard: None,
+            guard_reported,
+            exposure_reported,
+            plain: None,
+            outside: None,
+        }
     }
 
     /// Names every host that a guarded project may not reach; those of a group once, those of a URL at each route.
@@ -171,9 +186,23 @@ impl Known {
         }
     }
 
+    /// http inside the cluster, https outside.
+    fn note_outside(&mut self, purpose: Use) {
+        if self.upstream.scheme != Scheme::Http || self.outside.is_some() {
+            return;
+        }
+        // What the guard refuses has been said.
+        let allowed = self.hosts.iter().zip(self.guard.iter().flatten()).filter(|(_, refused)| refused.is_none());
+        let outside = allowed.map(|(host, _)| host).find(|(host, _)| !upstream_guard::is_cluster_name(host));
+        self.outside = outside.map(|(host, at)| (at.unwrap_or(purpose.at), host.clone()));
+    }
+
     /// Names every address to which nothing secret may go over plain http; names are counted for a warning.
     fn report_exposure(&mut self, purpose: Use, internal: &Networks, problems: &mut Vec<Diagnostic>) {
-        if self.hosts.iter().any(|(host, _)| exposure(host, internal) == Exposure::KnownLater) {
+        // Inside the cluster http is the rule, and where that is has been said.
+        let inside = |host: &str| !internal.is_empty() && upstream_guard::is_cluster_name(host);
+        let later = |host: &str| exposure(host, internal) == Exposure::KnownLater && !inside(host);
+        if self.hosts.iter().any(|(host, _)| later(host)) {
             let (_, routes) = self.plain.get_or_insert((purpose.at, 0));
             *routes += 1;
         }
@@ -204,6 +233,13 @@ impl Known {
                     outside of the cluster";
         Diagnostic::warning("sensitive_over_http", at, message).hint(hint)
     }
+}
+
+fn outside_warning(at: Pos, host: &str) -> Diagnostic {
+    let message = format!("`{host}` is called over plain http, which is for names inside the cluster");
+    let hint =
+        "use https outside of it; names inside have one label, or `.internal` or `.svc` in them, or end in `.local`";
+    Diagnostic::warning("plain_http_outside", at, message).hint(hint)
 }
 
 /// At the host where it has a place of its own, and then with the route that uses it; else at the route.

@@ -20,7 +20,9 @@ use super::super::matcher::{EnvironmentEntry, ProjectEntry, covers};
 use super::super::own::{self, Page};
 use super::super::route::Route;
 use super::caller::{Caller, Stop};
-use super::{Admitted, Assumed, Decision, Identity, OwnRequest, Place, Refusal, Trace};
+use super::{
+    Admitted, Assumed, Decision, Identity, LogInRequest, OwnRequest, Place, Refusal, SessionCookie, Step, Trace,
+};
 
 /// One decision on its way.
 pub(super) struct Asking<'d, 'a, T> {
@@ -34,6 +36,8 @@ pub(super) struct Asking<'d, 'a, T> {
     pub(super) named: bool,
     /// How far it has come; filled in for a refusal, since an admission has it all in its route.
     pub(super) place: Place,
+    /// What becomes of the session's cookie.
+    pub(super) session: SessionCookie,
 }
 
 impl<T: Trace> Asking<'_, '_, T> {
@@ -55,6 +59,11 @@ impl<T: Trace> Asking<'_, '_, T> {
         match self.admit(&route, client_ip) {
             Err(Stop::Refuse(refusal)) => Decision::Refuse(refusal, self.place_of(route)),
             Err(Stop::Verify(login)) => Decision::Verify(login),
+            Err(Stop::Ask(question)) => Decision::Ask(question),
+            Err(Stop::LogIn(log_in)) => {
+                let asked = LogInRequest { step: Step::Needed, log_in, project: Arc::clone(&route.project) };
+                Decision::LogIn(asked, self.place_of(route))
+            }
             Ok(_) if self.may_go_no_further() => Decision::ServerOptions,
             Ok((caller, identity)) => Decision::Admit(Admitted {
                 route,
@@ -63,6 +72,7 @@ impl<T: Trace> Asking<'_, '_, T> {
                 client_ip,
                 consumed: caller.consumed,
                 source: caller.source,
+                session: self.session,
                 environment_named: self.named,
                 _sealed: (),
             }),
@@ -76,7 +86,7 @@ impl<T: Trace> Asking<'_, '_, T> {
     }
 
     fn place_of(&self, route: Arc<Route>) -> Place {
-        Place { named: self.named, ..Place::of(route) }
+        Place { named: self.named, session: self.session, ..Place::of(route) }
     }
 
     /// A page of the edge's own. Which environment it is about is its own matter: one that the request may not have must not
@@ -92,6 +102,10 @@ impl<T: Trace> Asking<'_, '_, T> {
         self.trace.verdict("route", "answer", format_args!("{} is the edge's own", self.canonical.path));
         self.place.enter(project, None);
         let place = std::mem::take(&mut self.place);
+        if let Some((step, log_in)) = page.step().zip(project.identification.log_in()) {
+            let (log_in, project) = (Arc::clone(log_in), Arc::clone(&project.name));
+            return Some(Decision::LogIn(LogInRequest { step, log_in, project }, place));
+        }
         Some(Decision::Own(OwnRequest { page, project: index, client_ip }, place))
     }
 
@@ -325,8 +339,8 @@ pub(in super::super) fn allowed_methods(methods: &[Method]) -> HeaderValue {
     HeaderValue::from_str(&names.join(", ")).unwrap_or(HeaderValue::from_static(""))
 }
 
-pub(super) fn refusal(status: u16, code: &'static str, message: &'static str) -> Refusal {
-    Refusal { status, code, message: Cow::Borrowed(message), headers: Vec::new(), close: false, wrong_token_from: None }
+pub(super) fn refusal(status: u16, code: &'static str, message: impl Into<Cow<'static, str>>) -> Refusal {
+    Refusal { status, code, message: message.into(), headers: Vec::new(), close: false, wrong_token_from: None }
 }
 
 fn origin_not_allowed() -> Refusal {
@@ -362,6 +376,7 @@ impl Place {
             named: false,
             pages: route.pages.clone(),
             route: Some(route),
+            session: SessionCookie::Stays,
         }
     }
 

@@ -4,6 +4,7 @@
 //! is refused, also where nobody has to authenticate. Passwords are slow to verify: what is not known yet becomes a
 //! [`Login`], with whose outcome the decision is made again.
 
+use std::borrow::Cow;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,10 +16,10 @@ use crate::policy::{basic, sign};
 use crate::secret::Secret;
 use crate::users::{Login, Network, Outcome, UsersFile};
 
-use super::super::identity::Source;
+use super::super::identity::{LogIn, Source};
 use super::super::route::{Auth, Route};
 use super::asking::{Asking, refusal};
-use super::{API_KEY, ClientEntry, Consumed, Identity, Refusal, Trace};
+use super::{API_KEY, ClientEntry, Consumed, Identity, Question, Refusal, Trace};
 
 /// Who the caller turned out to be.
 #[derive(Default)]
@@ -35,6 +36,8 @@ pub(super) struct Caller {
 pub(super) enum Stop {
     Refuse(Refusal),
     Verify(Box<Login>),
+    Ask(Box<Question>),
+    LogIn(Arc<LogIn>),
 }
 
 impl From<Refusal> for Stop {
@@ -51,22 +54,24 @@ impl<T: Trace> Asking<'_, '_, T> {
         }
         let table = self.table;
         if let Some(client) = self.assumed.client.and_then(|index| table.client_entries.get(index.0)) {
-            return Ok(self.known(client)?);
+            return Ok(self.known(route, client)?);
         }
         if let Some((word, person)) = self.assumed.person
-            && table.identification.sources.iter().any(|source| source.word() == word)
+            && route.identification.sources.iter().any(|source| source.word() == word)
         {
             return Ok(self.assumed_person(word, person));
         }
-        for source in &table.identification.sources {
+        for source in &route.identification.sources {
             let answer = match source {
-                Source::Client => self.client(from)?,
-                Source::Basic(users) => self.basic(users, from)?,
-                Source::Header { user, name } => self.header(user, name.as_ref())?,
-                Source::Certificate => self.certificate()?,
+                Source::Client => self.client(route, from)?,
+                Source::Basic(users) => self.basic(route, users, from)?,
+                Source::Header { user, name } => self.header(route, user, name.as_ref())?,
+                Source::Certificate => self.certificate(route)?,
+                Source::Oidc(log_in) => self.session(route, log_in)?,
+                Source::Jwt(trusted) => self.jwt(route, trusted)?,
             };
             if let Some(caller) = answer {
-                return Ok(Caller { consumed: self.consumed(), source: source.word(), ..caller });
+                return Ok(Caller { consumed: self.consumed(route), source: source.word(), ..caller });
             }
         }
         self.nobody(route)
@@ -82,19 +87,23 @@ impl<T: Trace> Asking<'_, '_, T> {
             self.trace.verdict("auth", "pass", format_args!("anonymous: no credential, and none is required"));
             return Ok(Caller::default());
         }
+        if let Some(log_in) = self.goes_to_log_in(route) {
+            return Err(Stop::LogIn(log_in));
+        }
         self.trace.verdict("auth", "refuse", format_args!("authentication is required, and nobody has"));
-        let message = match self.table.identification.knows_others() {
+        let message = match route.identification.knows_others() {
             true => "this route needs authentication",
             false => "this route needs a client token",
         };
-        Err(self.unauthenticated("authentication_required", message).into())
+        Err(unauthenticated(route, "authentication_required", message).into())
     }
 
-    fn client(&mut self, from: IpAddr) -> Result<Option<Caller>, Stop> {
+    fn client(&mut self, route: &Route, from: IpAddr) -> Result<Option<Caller>, Stop> {
         let table = self.table;
         let client = match table.clients.present(self.request.headers) {
             Presented::Nothing => return Ok(None),
             Presented::Client(index) => table.client_entries.get(index.0),
+            Presented::Wrong if self.is_for_jwt(route) => return Ok(None),
             Presented::Wrong => None,
         };
         // A token that nobody can guess is worth looking at whoever guesses beside it; any other has to wait.
@@ -104,46 +113,54 @@ impl<T: Trace> Asking<'_, '_, T> {
             return Err(self.too_many("too many wrong client tokens", wait).into());
         }
         match client {
-            Some(client) => Ok(Some(self.known(client)?)),
+            Some(client) => Ok(Some(self.known(route, client)?)),
             None => {
                 self.trace.verdict("auth", "refuse", format_args!("the token is no client's"));
-                let refusal = self.wrong("invalid_credentials", "the client token is not valid");
+                let refusal = wrong(route, "invalid_credentials", "the client token is not valid");
                 Err(Refusal { wrong_token_from: Some(Network::from(from)), ..refusal }.into())
             }
         }
     }
 
-    fn known(&mut self, client: &Arc<ClientEntry>) -> Result<Caller, Refusal> {
+    fn known(&mut self, route: &Route, client: &Arc<ClientEntry>) -> Result<Caller, Refusal> {
         if client.expires_before.is_some_and(|end| self.now >= end) {
             self.trace.verdict("auth", "refuse", format_args!("client {} has expired", client.name));
-            return Err(self.wrong("client_expired", "the client token has expired"));
+            return Err(wrong(route, "client_expired", "the client token has expired"));
         }
         self.trace.verdict("auth", "pass", format_args!("client {}", client.name));
         let client = Some(Arc::clone(client));
-        Ok(Caller { client, consumed: self.consumed(), source: "client", ..Caller::default() })
+        Ok(Caller { client, consumed: self.consumed(route), source: "client", ..Caller::default() })
     }
 
-    fn basic(&mut self, users: &Arc<UsersFile>, from: IpAddr) -> Result<Option<Caller>, Stop> {
+    fn basic(&mut self, route: &Route, users: &Arc<UsersFile>, from: IpAddr) -> Result<Option<Caller>, Stop> {
         match basic::present(self.request.headers) {
             basic::Presented::Nothing => Ok(None),
             basic::Presented::Unreadable => {
                 self.trace.verdict("auth", "refuse", format_args!("the Basic credential cannot be read"));
-                Err(self.wrong_password().into())
+                Err(wrong_password(route).into())
             }
-            basic::Presented::Credential { user, password } => self.user(users, from, user, password).map(Some),
+            basic::Presented::Credential { user, password } => {
+                self.user(route, users, from, (user, password)).map(Some)
+            }
         }
     }
 
-    fn user(&mut self, users: &Arc<UsersFile>, from: IpAddr, user: Box<str>, password: Secret) -> Result<Caller, Stop> {
+    fn user(
+        &mut self,
+        route: &Route,
+        users: &Arc<UsersFile>,
+        from: IpAddr,
+        (user, password): (Box<str>, Secret),
+    ) -> Result<Caller, Stop> {
         let passwords = &self.table.guessing.passwords;
         let from = Network::from(from);
         let known = || users.knows(from, &user, &password, self.now).then_some(Outcome::Right);
         let closed = || passwords.wait(from, self.now).map(Outcome::TooMany);
-        match self.assumed.outcome.or_else(known).or_else(closed) {
-            Some(Outcome::Right) => self.admit_user(users, &user),
+        match self.assumed.learned.password.or_else(known).or_else(closed) {
+            Some(Outcome::Right) => self.admit_user(route, users, &user),
             Some(Outcome::Wrong) => {
                 self.trace.verdict("auth", "refuse", format_args!("user and password do not belong together"));
-                Err(self.wrong_password().into())
+                Err(wrong_password(route).into())
             }
             Some(Outcome::TooMany(wait)) => Err(self.too_many("too many wrong passwords", wait).into()),
             Some(Outcome::Overloaded) => {
@@ -158,14 +175,14 @@ impl<T: Trace> Asking<'_, '_, T> {
         }
     }
 
-    fn admit_user(&mut self, users: &UsersFile, user: &str) -> Result<Caller, Stop> {
+    fn admit_user(&mut self, route: &Route, users: &UsersFile, user: &str) -> Result<Caller, Stop> {
         // Gone from the file since the password was verified.
-        let Some(user) = users.identity(user) else { return Err(self.wrong_password().into()) };
+        let Some(user) = users.identity(user) else { return Err(wrong_password(route).into()) };
         self.trace.verdict("auth", "pass", format_args!("user {user}, by password"));
         Ok(Caller::of(Arc::clone(&user), user))
     }
 
-    fn header(&mut self, user: &HeaderName, name: Option<&HeaderName>) -> Result<Option<Caller>, Stop> {
+    fn header(&mut self, route: &Route, user: &HeaderName, name: Option<&HeaderName>) -> Result<Option<Caller>, Stop> {
         let mut values = self.request.headers.get_all(user).iter();
         let Some(value) = values.next() else { return Ok(None) };
         if !self.table.trusted_proxies.contains(self.request.peer) {
@@ -185,7 +202,7 @@ impl<T: Trace> Asking<'_, '_, T> {
             }
             _ => {
                 self.trace.verdict("auth", "refuse", format_args!("{user} does not name one user"));
-                Err(self.wrong("invalid_credentials", "the proxy in front does not name one user").into())
+                Err(wrong(route, "invalid_credentials", "the proxy in front does not name one user").into())
             }
         }
     }
@@ -199,13 +216,13 @@ impl<T: Trace> Asking<'_, '_, T> {
     }
 
     /// The chain was verified by the listener; whom it names is its own word.
-    fn certificate(&mut self) -> Result<Option<Caller>, Stop> {
+    fn certificate(&mut self, route: &Route) -> Result<Option<Caller>, Stop> {
         let Some(certificate) = self.request.certificate else { return Ok(None) };
         let named = [&certificate.email, &certificate.common_name].into_iter().find(|name| !name.is_empty());
         let user = named.and_then(|name| sign::canonical_user(name).ok());
         let Some(user) = user else {
             self.trace.verdict("auth", "refuse", format_args!("the certificate's subject names no user"));
-            return Err(self.wrong("invalid_credentials", "the client certificate names no user").into());
+            return Err(wrong(route, "invalid_credentials", "the client certificate names no user").into());
         };
         self.trace.verdict("auth", "pass", format_args!("user {user}, by certificate"));
         let user: Arc<str> = user.into();
@@ -224,7 +241,7 @@ impl<T: Trace> Asking<'_, '_, T> {
         if route.sign.is_some() && route.auth == Auth::Required {
             let detail = format_args!("the route signs an identity, and the client has no user");
             self.trace.verdict("identity", "refuse", detail);
-            return Err(self.unauthenticated("identity_required", "this route needs a client with a user"));
+            return Err(unauthenticated(route, "identity_required", "this route needs a client with a user"));
         }
         self.trace.verdict("identity", "pass", format_args!("anonymous"));
         Ok(self.table.anonymous.clone())
@@ -241,11 +258,12 @@ impl<T: Trace> Asking<'_, '_, T> {
     }
 
     /// What the sources read, which must not travel on.
-    fn consumed(&self) -> Consumed {
-        let (headers, sources) = (self.request.headers, &self.table.identification);
+    fn consumed(&self, route: &Route) -> Consumed {
+        let (headers, sources) = (self.request.headers, &route.identification);
         let (tokens, passwords) = (sources.reads_tokens(), sources.reads_basic());
+        let bearers = tokens || sources.reads_jwts();
         let ours =
-            |value: &HeaderValue| (tokens && is_bearer(value)) || (passwords && basic::is_basic(value.as_bytes()));
+            |value: &HeaderValue| (bearers && is_bearer(value)) || (passwords && basic::is_basic(value.as_bytes()));
         Consumed {
             authorization: headers.get_all(AUTHORIZATION).iter().any(ours),
             api_key: tokens && headers.contains_key(API_KEY),
@@ -257,22 +275,10 @@ impl<T: Trace> Asking<'_, '_, T> {
         let message = "too many wrong credentials from this address";
         refusal(429, "too_many_attempts", message).with(RETRY_AFTER, whole_seconds(wait).into())
     }
-
-    fn wrong_password(&self) -> Refusal {
-        self.wrong("invalid_credentials", "user and password do not belong together")
-    }
-
-    fn wrong(&self, code: &'static str, message: &'static str) -> Refusal {
-        challenged(refusal(401, code, message), &self.table.identification.challenges_wrong)
-    }
-
-    fn unauthenticated(&self, code: &'static str, message: &'static str) -> Refusal {
-        challenged(refusal(401, code, message), &self.table.identification.challenges)
-    }
 }
 
 impl Caller {
-    fn of(user: Arc<str>, name: Arc<str>) -> Self {
+    pub(super) fn of(user: Arc<str>, name: Arc<str>) -> Self {
         Self { person: Some(Identity { user, name }), ..Self::default() }
     }
 
@@ -282,6 +288,19 @@ impl Caller {
         let client = self.client.as_deref().filter(|client| !client.user.is_empty());
         client.map(of_client).or_else(|| self.person.clone())
     }
+}
+
+fn wrong_password(route: &Route) -> Refusal {
+    wrong(route, "invalid_credentials", "user and password do not belong together")
+}
+
+/// What was sent is wrong.
+pub(super) fn wrong(route: &Route, code: &'static str, message: impl Into<Cow<'static, str>>) -> Refusal {
+    challenged(refusal(401, code, message), &route.identification.challenges_wrong)
+}
+
+fn unauthenticated(route: &Route, code: &'static str, message: &'static str) -> Refusal {
+    challenged(refusal(401, code, message), &route.identification.challenges)
 }
 
 fn challenged(mut refusal: Refusal, challenges: &[HeaderValue]) -> Refusal {

@@ -324,7 +324,9 @@ proptest! {
                 prop_assert_eq!((explanation.outcome, explanation.status), ("routed", Some(204)));
                 prop_assert_eq!(explanation.response_headers.set.0.len(), headers.len());
             }
-            Decision::Verify(_) => prop_assert!(false, "nobody has a password here"),
+            Decision::Verify(_) | Decision::Ask(_) | Decision::LogIn(..) => {
+                prop_assert!(false, "nobody has a password or a session here");
+            }
             Decision::Own(..) => prop_assert_eq!((explanation.outcome, explanation.status), ("routed", Some(200))),
             Decision::ServerOptions => prop_assert_eq!((explanation.outcome, explanation.status), ("routed", Some(204))),
             Decision::Admit(admitted) if admitted.check_length(&request.headers).is_err() => {

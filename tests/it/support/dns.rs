@@ -10,11 +10,20 @@ pub struct Dns {
     pub address: SocketAddr,
     pub queries: Arc<AtomicUsize>,
     names: Arc<Mutex<Names>>,
+    turning: Arc<Mutex<Vec<Turning>>>,
     silent: Arc<AtomicBool>,
     stop: Arc<AtomicBool>,
 }
 
 type Names = Vec<(&'static str, Ipv4Addr)>;
+
+/// A name whose answers take turns.
+struct Turning {
+    name: &'static str,
+    answers: Vec<Vec<Ipv4Addr>>,
+    /// How many times it has been asked for addresses.
+    asked: usize,
+}
 
 impl Dns {
     /// Knows these names; one that occurs twice has two addresses.
@@ -26,18 +35,33 @@ impl Dns {
         let (stopped, counted) = (Arc::clone(&stop), Arc::clone(&queries));
         let (names, silent) = (Arc::new(Mutex::new(names.to_vec())), Arc::new(AtomicBool::new(false)));
         let (known, quiet) = (Arc::clone(&names), Arc::clone(&silent));
+        let turning = Arc::new(Mutex::new(Vec::<Turning>::new()));
+        let turns = Arc::clone(&turning);
         std::thread::spawn(move || {
             let mut packet = [0u8; 1500];
             while !stopped.load(Ordering::SeqCst) {
                 if let Ok((count, from)) = socket.recv_from(&mut packet) {
                     counted.fetch_add(1, Ordering::SeqCst);
                     if !quiet.load(Ordering::SeqCst) {
-                        let _ = socket.send_to(&answer(&packet[..count], &known.lock().unwrap()), from);
+                        let mut names = known.lock().unwrap().clone();
+                        names.extend(turn(&packet[..count], &mut turns.lock().unwrap()));
+                        let _ = socket.send_to(&answer(&packet[..count], &names), from);
                     }
                 }
             }
         });
-        Self { address, queries, names, silent, stop }
+        Self { address, queries, names, turning, silent, stop }
+    }
+
+    /// That name is answered with the first of these, the next time with the second, and so on, over and over.
+    pub fn turns(&self, name: &'static str, answers: &[&[Ipv4Addr]]) {
+        let answers = answers.iter().map(|addresses| addresses.to_vec()).collect();
+        self.turning.lock().unwrap().push(Turning { name, answers, asked: 0 });
+    }
+
+    /// How many times a name of [`Self::turns`] has been asked for addresses.
+    pub fn asked(&self, name: &str) -> usize {
+        self.turning.lock().unwrap().iter().filter(|it| it.name == name).map(|it| it.asked).sum()
     }
 
     /// From now on these are the names.
@@ -60,6 +84,15 @@ impl Drop for Dns {
     fn drop(&mut self) {
         self.stop.store(true, Ordering::SeqCst);
     }
+}
+
+/// Whose turn it is, if the query is about a name that takes turns.
+fn turn(query: &[u8], turning: &mut [Turning]) -> Names {
+    let Some((name, end)) = name(query) else { return Vec::new() };
+    let Some(it) = turning.iter_mut().find(|it| it.name == name) else { return Vec::new() };
+    let addresses = it.answers[it.asked % it.answers.len()].clone();
+    it.asked += usize::from(query.get(end..end + 2) == Some(&[0, 1]));
+    addresses.into_iter().map(|address| (it.name, address)).collect()
 }
 
 /// RFC 1035 §4: the question comes back with the answer, if there is one.

@@ -17,6 +17,9 @@ use super::wait::eventually_within;
 
 /// Of the client `confidential`.
 pub const CLIENT_SECRET: &str = "c4n4ry-oidc-client-secret-0123456789";
+/// Of the clients `edge` and `other`, for people who log in at an edge.
+pub const EDGE_SECRET: &str = "c4n4ry-oidc-edge-secret-0123456789";
+pub const OTHER_SECRET: &str = "c4n4ry-oidc-other-secret-0123456789";
 /// Of the client `machine`.
 pub const MACHINE_SECRET: &str = "c4n4ry-oidc-machine-secret-0123456789";
 
@@ -53,7 +56,11 @@ pub struct Seen {
 impl OidcProvider {
     /// With access tokens that live that long.
     pub fn start(access: Duration) -> Self {
-        let settings = json!({ "access_seconds": access.as_secs() });
+        Self::start_with(&json!({ "access_seconds": access.as_secs() }))
+    }
+
+    /// With these settings of `provider.mjs`.
+    pub fn start_with(settings: &Value) -> Self {
         let library = modules("oidc").join("oidc-provider/lib/index.js");
         let mut node = Command::new("node");
         node.arg(scripts("oidc").join("provider.mjs")).arg(settings.to_string()).env("OIDC_PROVIDER", library);

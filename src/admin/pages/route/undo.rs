@@ -72,7 +72,7 @@ pub async fn undo(State(shared): State<Arc<Shared>>, visit: Visit, Sent(body): S
         let id = Fields::parse(&body).one("id").and_then(|id| id.parse::<u64>().ok());
         // Without a number it would be the latest, which may be another by now.
         match take_back(&shared, Some(id.unwrap_or(u64::MAX)), Run::Real) {
-            Ok((past, _)) => {
+            Ok((past, ..)) => {
                 let mut response = see_other("/dashboard/undo?done=undone");
                 response.extensions_mut().insert(Note(format!("undone: {}", past.note.what)));
                 response

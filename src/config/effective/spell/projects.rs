@@ -6,7 +6,7 @@ use crate::config::model::{ChooseEnvironment, Environment, EnvironmentSource, Pa
 use crate::diagnostic::Spanned;
 
 use super::super::Node;
-use super::{Fields, flag, list, map, path, routes, text, texts, words};
+use super::{Fields, callers, flag, list, map, path, routes, text, texts, words};
 
 pub(super) fn project(project: &Project) -> (String, Node) {
     let Project {
@@ -20,6 +20,7 @@ pub(super) fn project(project: &Project) -> (String, Node) {
         allow_direct,
         browser_client,
         pages,
+        identity,
         environments,
     } = project;
     let SignDefaults { header_prefix, username_encoding } = sign_defaults;
@@ -38,6 +39,7 @@ pub(super) fn project(project: &Project) -> (String, Node) {
         .with("allow_direct", flag(*allow_direct))
         .with("browser_client", flag(*browser_client))
         .with("pages", map(by_status.iter().map(page)))
+        .maybe("identity", identity.as_ref().map(callers::identity))
         .with("environments", map(environments.iter().map(environment_of)))
         .end();
     (name.value.clone(), node)

@@ -100,7 +100,7 @@ words! {
     http2: Http2 { Auto => "auto", Off => "off", Only => "only" }
     use_tokens: UseTokens { InOrder => "in_order", RoundRobin => "round_robin", LeastUsed => "least_used" }
     identity_source: IdentitySource {
-        Client => "client", Basic => "basic", Header => "header", Certificate => "certificate",
+        Client => "client", Basic => "basic", Header => "header", Certificate => "certificate", Oidc => "oidc", Jwt => "jwt",
     }
     upstream_policy: UpstreamPolicy { Guarded => "guarded", Open => "open" }
     username_encoding: UsernameEncoding { Percent => "percent", Raw => "raw" }
