@@ -36,7 +36,8 @@ fn visit(node: &mut Node, written: &[&tree::Node<'_>], sources: &Sources) {
 fn elements(nodes: &mut [Node], written: &[&tree::Node<'_>], sources: &Sources) {
     let lists = written.iter().map(|list| match list.kind() {
         Kind::Sequence(elements) => elements.as_slice(),
-        _ => &[],
+        // One that was written without the list around it.
+        _ => std::slice::from_ref(*list),
     });
     let elements: Vec<&tree::Node<'_>> = lists.flatten().collect();
     if elements.len() == nodes.len() {
