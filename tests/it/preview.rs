@@ -118,6 +118,7 @@ fn what_would_not_hold_or_is_no_file_of_the_configuration_has_no_preview() {
     }
     let stranger = Request::new("POST", "/api/v1/preview").host(&edge.admin.to_string());
     assert_eq!(edge.admin_call(&stranger).status, 401);
+    edge.wait_log("status=401");
     assert_eq!(edge.output().matches("what=").count(), 1, "only the stranger's line: {}", edge.output());
 }
 
