@@ -115,7 +115,7 @@ impl Editor {
         let digest = file::digest(&after);
         let change = Change { path: standing.file, before: Some(seen.digest), after: Some(after) };
         let what = format!("{project}: environment {} -> {to}", standing.environment);
-        Ok((alone.apply_as(&Note { who: who.to_owned(), what }, &[], &[change])?, digest))
+        Ok((alone.apply_as(&Note { who: who.to_owned(), what }, &[change])?, digest))
     }
 
     fn stand(&self, project: &str) -> Result<(Standing, Seen), Fault> {
