@@ -35,8 +35,17 @@ pub(super) fn identity(identity: &Identity) -> Node {
         .maybe("header", header)
         .maybe("basic", basic)
         .maybe("oidc", oidc.as_ref().map(log_in))
-        .maybe("jwt", (!jwt.is_empty()).then(|| list(jwt.iter().map(tokens_of))))
+        .maybe("jwt", tokens(jwt))
         .end()
+}
+
+/// One need not be written as a list.
+fn tokens(jwt: &[Jwt]) -> Option<Node> {
+    match jwt {
+        [] => None,
+        [one] => Some(tokens_of(one)),
+        several => Some(list(several.iter().map(tokens_of))),
+    }
 }
 
 fn log_in(oidc: &Oidc) -> Node {
