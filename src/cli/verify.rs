@@ -122,7 +122,7 @@ fn called(args: &Args, request_line: Option<&str>, lines: &[Line]) -> Result<Cal
     let mut words = request_line.unwrap_or_default().split(' ');
     let method = args.request.method.clone().or_else(|| words.next()?.parse().ok());
     let target = words.next().unwrap_or_default();
-    let host = lines.iter().find(|(name, _)| name == "host").map_or("", |(_, host)| host);
+    let host = single(lines, "host")?.unwrap_or_default();
     let absolute = if host.is_empty() { target.to_owned() } else { format!("http://{host}{target}") };
     let url = args.request.url.clone().or_else(|| absolute.parse().ok());
     Called::of(args.scheme, method.as_ref(), url.as_ref())

@@ -65,6 +65,11 @@ impl Decoder<'_, '_> {
             }
             (self.dir.join(path), true)
         };
+        if self.literals == Literals::Private && is_the_processes_own(self.dir, &path) {
+            let message = "the process keeps this file for itself; no route that is made here may name it";
+            self.note(Diagnostic::error("secret_file", at, message).hint("keep the secret in a file of its own"));
+            return None;
+        }
         let read = match self.gathered.overlay.instead_of(&path) {
             None => read(&path),
             Some(Some(bytes)) => text(bytes.to_vec()).map(|text| Found { text, open_to_others: false }),
@@ -138,6 +143,16 @@ fn read(path: &Path) -> Result<Found, String> {
         return Err("is larger than 64 KiB".into());
     }
     Ok(Found { text: text(bytes)?, open_to_others: open_to_others_mode(&metadata) })
+}
+
+/// Whether a file below the state directory is one that the process keeps for itself.
+fn is_the_processes_own(state_dir: &Path, path: &Path) -> bool {
+    const OWN: &[&str] =
+        &["sign-tokens", "undo", "pending", "acme", "admin.token", "cookie.key", super::dashboard::DASHBOARD];
+    let real = |path: &Path| std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    let path = real(path);
+    let first = path.strip_prefix(real(state_dir)).ok().and_then(|below| below.components().next());
+    first.is_some_and(|first| OWN.iter().any(|own| first.as_os_str() == *own))
 }
 
 fn cannot(error: &std::io::Error) -> String {

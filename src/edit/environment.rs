@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use crate::config::place::NoPlace;
 use crate::config::{Loading, Model, Overlay, Sources};
 use crate::diagnostic::FileId;
-use crate::reload::{Report, Trigger};
+use crate::reload::{Outcome, Report, Trigger};
 
 use super::file::{self, Seen};
 use super::{Change, Digest, Editor, Note, Refused, scalar};
@@ -104,7 +104,11 @@ impl Editor {
             return Err(Fault::Local);
         }
         if standing.environment == to {
-            return Ok((self.reloader().reload(Trigger::Api), standing.digest));
+            let report = self.reloader().reload(Trigger::Api);
+            if report.outcome == Outcome::Rejected {
+                return Err(Refused::Invalid(Box::new(report)).into());
+            }
+            return Ok((report, standing.digest));
         }
         let edited = scalar::set(&seen.bytes, &["projects", project, "environment"], to);
         let after = edited.map_err(|why| Fault::ByHand {

@@ -259,8 +259,13 @@ fn check(change: &Change) -> Result<Option<Vec<u8>>, Refused> {
 /// What the file said before.
 fn replace(change: &Change) -> Result<Option<Vec<u8>>, Refused> {
     let before = check(change)?;
-    let written = file::write(&change.path, change.after.as_deref());
-    written.map_err(|source| Refused::Write { path: change.path.clone(), source })?;
+    if let Err(source) = file::write(&change.path, change.after.as_deref()) {
+        // The new text may stand there all the same, only not for certain after a crash.
+        if check(change).is_err() {
+            take_back(&[(change, before)]);
+        }
+        return Err(Refused::Write { path: change.path.clone(), source });
+    }
     Ok(before)
 }
 

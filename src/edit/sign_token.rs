@@ -25,6 +25,7 @@ use crate::sign_token::index::{self, Index};
 use crate::sign_token::{self, Held, Home, Kept, RouteName, record};
 use crate::table::{Route, Table};
 
+use super::dashboard::Dashboard;
 use super::file::{self, Seen};
 use super::{Change, Editor, Refused};
 
@@ -149,7 +150,10 @@ pub fn plan(table: &Table, name: RouteName<'_>, wish: &Wish, now: UnixMillis) ->
         return Err(Fault::Unfit(clause));
     }
     let desk = Desk::open(table, route.written_name())?;
+    let made_here = *route.file == *Dashboard::path(&table.started_with.admin.state_dir).display().to_string();
     match home {
+        // Who makes routes chooses that path: it may be read from there, never written.
+        Home::File(_) if made_here => Err(Fault::ByHand(route.place())),
         Home::File(path) => desk.in_a_file(path, route, wish, now),
         Home::ByHand => desk.beside_a_written_one(route),
         Home::Nowhere | Home::LetGo if matches!(wish, Wish::LetGo) => Err(Fault::NoCurrent),
@@ -210,7 +214,13 @@ impl<'d> Desk<'d> {
     fn index(&self, kept: bool) -> Result<Option<Change>, Fault> {
         let path = self.folder.join(index::NAME);
         let seen = look(&path)?;
-        let known = seen.as_ref().and_then(|seen| Index::read(&seen.bytes)).unwrap_or_default();
+        let known = match &seen {
+            None => Index::default(),
+            Some(seen) => Index::read(&seen.bytes).ok_or_else(|| Fault::Io {
+                path: path.clone(),
+                source: io::Error::other("it is damaged; bring it back from a backup"),
+            })?,
+        };
         if known.has(self.name) == kept {
             return Ok(None);
         }

@@ -211,3 +211,14 @@ fn a_route_of_the_operators_is_shown_and_never_touched() {
     assert_eq!(std::fs::read_to_string(bench.path("edge.yaml")).unwrap(), EDGE);
     assert_eq!(Dashboard::path(&bench.path("state")), bench.path("state/dashboard.yaml"));
 }
+
+/// Somebody may still look at a change that is gone: its number must not mean another.
+#[test]
+fn a_number_is_given_once() {
+    let bench = Bench::new();
+    bench.add("/a");
+    let first = bench.undo().unwrap().id;
+    bench.add("/b");
+    assert!(matches!(bench.editor.alone().undo(Some(first)), Err(NotUndone::Unknown)));
+    assert_eq!(bench.serves(), ["/own", "/b"]);
+}

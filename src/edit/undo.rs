@@ -9,6 +9,7 @@
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -77,6 +78,8 @@ struct Before {
 #[derive(Debug)]
 pub struct Undo {
     directory: PathBuf,
+    /// The highest number that was given: none is given twice, as somebody may still look at it.
+    given: AtomicU64,
 }
 
 impl Undo {
@@ -84,7 +87,7 @@ impl Undo {
     pub fn of(state_dir: &Path) -> Self {
         let directory = state_dir.join(DIRECTORY);
         file::sweep(&directory, |name| name.ends_with(".json"));
-        Self { directory }
+        Self { directory, given: AtomicU64::new(0) }
     }
 
     /// Remembers a change that is about to be made; `was`: what each file says now. Answers its number.
@@ -100,7 +103,8 @@ impl Undo {
     ) -> io::Result<u64> {
         private::directory(&self.directory).map_err(io::Error::other)?;
         let numbers = self.numbers();
-        let id = numbers.last().map_or(1, |last| last + 1);
+        let id = numbers.last().copied().unwrap_or(0).max(self.given.load(Ordering::Relaxed)) + 1;
+        self.given.store(id, Ordering::Relaxed);
         let files = changes.iter().zip(was).map(|(change, was)| Before::of(change, was.as_deref())).collect();
         let record = Record { id, at, who: note.who.clone(), what: note.what.clone(), files };
         let text = zeroize::Zeroizing::new(serde_json::to_vec(&record)?);

@@ -8,7 +8,9 @@ const LONGEST: usize = 2000;
 
 /// The path (with its query) if it stays on our host however it is read; `/` otherwise.
 pub fn safe_back(path: &str) -> &str {
-    if path.len() <= LONGEST && stays(path.as_bytes()) && stays(&decoded(path)) { path } else { "/" }
+    // Nobody decodes a query before he redirects to it: a line end in what somebody searches for is his own.
+    let before_query = path.split(['?', '#']).next().unwrap_or_default();
+    if path.len() <= LONGEST && stays(path.as_bytes()) && stays(&decoded(before_query)) { path } else { "/" }
 }
 
 /// Begins with exactly one `/`, and holds nothing that changes where it begins.

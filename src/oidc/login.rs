@@ -237,10 +237,15 @@ impl Client {
         })
     }
 
-    /// By the ID token, or, where that names no mail address, by the userinfo endpoint too (§5.3).
+    /// By the ID token, or, where that lacks the claims for mail address or name, by the userinfo endpoint too (§5.3).
     async fn person(&self, metadata: &Metadata, claims: &Claims, access: &Secret) -> Result<Person, Fault> {
-        let named = Person::of(claims.values(), &self.settings.claims);
-        let (Err(NoPerson::NoMail), Some(place)) = (&named, &metadata.userinfo_endpoint) else { return Ok(named?) };
+        let names = &self.settings.claims;
+        let named = Person::of(claims.values(), names);
+        let is_whole = names.has_user(claims.values()) && names.has_name(claims.values());
+        if is_whole || named == Err(NoPerson::NotVerified) {
+            return Ok(named?);
+        }
+        let Some(place) = &metadata.userinfo_endpoint else { return Ok(named?) };
         let Some(more) = self.userinfo(place, access).await else { return Ok(named?) };
         // Whoever it is of (§5.3.4): tokens could have been swapped.
         if more.get("sub").and_then(Value::as_str) != claims.subject() {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE};
 use http::{HeaderValue, Request, Response};
-use tokio::sync::OnceCell;
+use tokio::sync::{OnceCell, Semaphore};
 use url::Url;
 
 use crate::outbound::{Client, Failure, Limits};
@@ -13,18 +13,22 @@ use crate::outbound::{Client, Failure, Limits};
 /// What a call may take: somebody is waiting for it in front of his browser.
 const LIMITS: Limits = Limits { connect: Duration::from_secs(4), total: Duration::from_secs(10), body: 256 * 1024 };
 
+/// Calls to one issuer at one time: each is a connection, and anybody can begin a log-in.
+const MOST: usize = 128;
+
 /// The way to one issuer.
 #[derive(Debug)]
 pub struct Network {
     /// CA certificates beside the system's, DER.
     anchors: Vec<Vec<u8>>,
     client: OnceCell<Client>,
+    turns: Semaphore,
 }
 
 impl Network {
     /// Trusts these too.
     pub fn new(anchors: Vec<Vec<u8>>) -> Self {
-        Self { anchors, client: OnceCell::new() }
+        Self { anchors, client: OnceCell::new(), turns: Semaphore::new(MOST) }
     }
 
     /// What it trusts beside the system's CAs.
@@ -66,6 +70,10 @@ impl Network {
             value.set_sensitive(true);
             request.headers_mut().insert(AUTHORIZATION, value);
         }
+        let turn = tokio::time::timeout(LIMITS.connect, self.turns.acquire()).await;
+        let Ok(Ok(_turn)) = turn else {
+            return Err(Failure::Unsent("too many calls to the issuer are under way".to_owned()));
+        };
         self.client().await?.exchange(request, LIMITS).await
     }
 

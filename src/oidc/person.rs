@@ -38,6 +38,18 @@ impl Default for ClaimNames {
     }
 }
 
+impl ClaimNames {
+    /// Whether the claim for the mail address is there, whatever it holds.
+    pub(super) fn has_user(&self, claims: &Map<String, Value>) -> bool {
+        claims.get(&self.user).is_some_and(|claim| !claim.is_null())
+    }
+
+    /// Whether the claim for the name holds one.
+    pub(super) fn has_name(&self, claims: &Map<String, Value>) -> bool {
+        name(claims, &self.name).is_some()
+    }
+}
+
 /// Why claims name nobody.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NoPerson {

@@ -3,7 +3,8 @@
 //! Most issuers give a new refresh token each time, and take a spent one for stolen: then they revoke everything that came
 //! of it. A browser sends many requests with one old cookie. So, by refresh token:
 //! - One call is made, in a task of its own, however many wait for it, and whether they stay or not.
-//! - Its answer is everybody's for a minute: whoever comes late with the old cookie gets the same new session.
+//! - Its answer is everybody's for a minute, or ten where the token is spent: whoever comes late with the old cookie gets the
+//!   same new session.
 //! - A token that was spent is never sent again, until its session would have ended; only its digest is kept for that.
 //!
 //! Where nobody can tell whether a call arrived, the session goes on and is shown again later: at the worst, the issuer takes
@@ -16,6 +17,7 @@ use sha2::{Digest as _, Sha256};
 use tokio::sync::watch;
 
 use super::TARGET;
+use super::claims::Why;
 use super::client::{Client, Unread};
 use super::exchange::{Granted, No};
 use super::person::{NoPerson, Person};
@@ -25,8 +27,11 @@ use crate::secret::Secret;
 
 /// How long an answer is everybody's, in milliseconds.
 const KEPT: UnixMillis = 60 * 1000;
+/// The same where the old refresh token is worth nothing any more: the new session travels with an answer that may be slow,
+/// or may never arrive.
+const KEPT_SPENT: UnixMillis = 10 * 60 * 1000;
 /// How long an issuer is left alone that could not be asked.
-const PAUSE: UnixMillis = 15 * 1000;
+const PAUSE: UnixMillis = 2 * 60 * 1000;
 /// How often what is old is thrown away.
 const SWEEP: UnixMillis = 10 * 1000;
 /// Digests of spent tokens that are kept; beyond that, the issuer's own memory has to do.
@@ -50,6 +55,8 @@ pub(super) struct Renewals(Mutex<Kept>);
 #[derive(Debug, Default)]
 struct Kept {
     renewals: HashMap<Digest, Renewal>,
+    /// Log-ins that were left before their end, and when that would have been.
+    left: HashMap<Digest, UnixMillis>,
     /// When what is old was last thrown away.
     swept_at: UnixMillis,
 }
@@ -95,7 +102,7 @@ enum Turn {
 impl Client {
     /// Asks, once for however many come with one refresh token.
     pub async fn renew(&self, session: &Session, now: UnixMillis) -> Renewed {
-        if !self.holds(session, now) {
+        if !self.holds(session, now) || self.has_left(session) {
             return Renewed::Ended;
         }
         let Some(token) = &session.refresh_token else { return Renewed::Later };
@@ -111,6 +118,26 @@ impl Client {
         let answer = waiting.wait_for(Option::is_some).await;
         // Whoever asked is gone without an answer: nobody knows.
         answer.ok().and_then(|answer| answer.clone()).map_or(Renewed::Later, |answer| answer.renewed)
+    }
+
+    /// Somebody logs out: an answer that is still on its way may bring his browser a renewed session of this log-in, which
+    /// must not let him in again.
+    pub fn leave(&self, session: &Session, now: UnixMillis) {
+        let mut kept = self.issuer().renewals.0.lock();
+        kept.sweep(now);
+        if kept.left.len() < MOST {
+            kept.left.insert(self.log_in_of(session), session.ends_at);
+        }
+    }
+
+    /// Whether somebody has logged out of the log-in that a session is of, as far as this process knows.
+    pub fn has_left(&self, session: &Session) -> bool {
+        let kept = self.issuer().renewals.0.lock();
+        !kept.left.is_empty() && kept.left.contains_key(&self.log_in_of(session))
+    }
+
+    fn log_in_of(&self, session: &Session) -> Digest {
+        Sha256::new().chain_update(&self.mark).chain_update([1]).chain_update(&session.nonce).finalize().into()
     }
 
     fn digest(&self, token: &Secret) -> Digest {
@@ -171,16 +198,23 @@ impl Client {
         let Some(token) = &granted.id_token else { return Ok(session.person.clone()) };
         let claims = match self.read_id_token(token, None, now).await {
             Ok(claims) => claims,
+            // Its key is newer than what may be asked for just now, or nobody can be asked.
+            Err(Unread::Refused(Why::UnknownKey) | Unread::Unreachable(_)) => return Ok(session.person.clone()),
             Err(Unread::Refused(why)) => return Err(why.to_string()),
-            Err(Unread::Unreachable(_)) => return Ok(session.person.clone()),
         };
         let is_same_login = claims.values().get("nonce").is_none_or(|nonce| nonce.as_str() == Some(&session.nonce));
         if claims.subject() != Some(&session.subject) || !is_same_login {
             return Err("the new ID token is of somebody else".to_owned());
         }
         match Person::of(claims.values(), &self.settings.claims) {
-            Ok(person) => Ok(person),
-            Err(NoPerson::NoMail) => Ok(session.person.clone()),
+            // What it does not say was learned elsewhere when he logged in, and stays.
+            Ok(mut person) if self.settings.claims.has_user(claims.values()) => {
+                if !self.settings.claims.has_name(claims.values()) {
+                    person.name.clone_from(&session.person.name);
+                }
+                Ok(person)
+            }
+            Ok(_) | Err(NoPerson::NoMail) => Ok(session.person.clone()),
             Err(why @ NoPerson::NotVerified) => Err(why.to_string()),
         }
     }
@@ -208,9 +242,17 @@ impl Kept {
         }
         self.swept_at = now;
         self.renewals.retain(|_, renewal| renewal.age(now));
+        self.left.retain(|_, ends_at| now < *ends_at);
         if self.renewals.len() > MOST {
             self.renewals.retain(|_, renewal| matches!(renewal.state, State::Asked(_)));
         }
+    }
+}
+
+impl Answered {
+    /// How long it is everybody's.
+    fn kept(&self) -> UnixMillis {
+        if self.is_spent { KEPT_SPENT } else { KEPT }
     }
 }
 
@@ -225,7 +267,7 @@ impl Renewal {
         match answer {
             None => is_asking.then(|| Turn::Wait(waiting.clone())),
             Some(Answered { renewed: Renewed::Later, .. }) => (age < PAUSE).then_some(Turn::Done(Renewed::Later)),
-            Some(answer) if age < KEPT => Some(Turn::Done(answer.renewed)),
+            Some(answer) if age < answer.kept() => Some(Turn::Done(answer.renewed)),
             Some(answer) => answer.is_spent.then_some(Turn::Done(Renewed::Ended)),
         }
     }
@@ -234,7 +276,8 @@ impl Renewal {
     fn age(&mut self, now: UnixMillis) -> bool {
         if let State::Asked(waiting) = &self.state {
             let is_asking = waiting.has_changed().is_ok();
-            if is_asking || now.abs_diff(self.begun_at) < KEPT {
+            let kept = waiting.borrow().as_ref().map_or(KEPT, Answered::kept);
+            if is_asking || now.abs_diff(self.begun_at) < kept {
                 return true;
             }
             if !waiting.borrow().as_ref().is_some_and(|answer| answer.is_spent) {

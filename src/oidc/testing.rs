@@ -102,7 +102,7 @@ impl Signer {
 
     /// A token of these claims, with the plain header.
     pub(crate) fn token(&self, claims: &Value) -> String {
-        self.token_with(&json!({"alg": self.algorithm, "kid": self.kid, "typ": "JWT"}).to_string(), &claims.to_string())
+        self.token_with(&json!({"alg": self.algorithm, "kid": self.kid, "typ": "JWT"}).to_string(), claims.to_string())
     }
 
     /// A token of any two texts.

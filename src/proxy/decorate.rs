@@ -94,8 +94,30 @@ fn each_filled(
 /// What a browser keeps is nobody else's: a cache in between does not store it with the answer (RFC 9111 §5.2.2.4).
 const NOT_FOR_CACHES: HeaderValue = HeaderValue::from_static("no-cache=\"set-cookie\"");
 
+/// For one person: RFC 9111 §3.5 keeps shared caches from answers to `authorization`, but a cookie says nothing to them.
+const PERSONAL: HeaderValue = HeaderValue::from_static("private");
+
+/// Whether a session, or what the request says of its environment, has made the answer what it is.
+fn is_personal(ctx: &Context) -> bool {
+    ctx.admitted.as_ref().is_some_and(|admitted| admitted.source == "oidc" || admitted.environment_named)
+}
+
+/// Whether an answer says itself which caches may keep it.
+fn tells_caches<'v>(mut values: impl Iterator<Item = &'v HeaderValue>) -> bool {
+    values.any(|value| {
+        let text = value.to_str().unwrap_or_default().to_ascii_lowercase();
+        ["public", "s-maxage", "private", "no-store"].iter().any(|word| text.contains(word))
+    })
+}
+
 /// What the browser is to keep of its session, with an answer of the edge's own.
 pub fn session(answer: &mut Answer, ctx: &mut Context) {
+    let said = |answer: &Answer| {
+        tells_caches(answer.headers.iter().filter(|(name, _)| *name == header::CACHE_CONTROL).map(|(_, value)| value))
+    };
+    if is_personal(ctx) && !said(answer) {
+        answer.headers.push((header::CACHE_CONTROL, PERSONAL));
+    }
     if ctx.cookies.is_empty() {
         return;
     }
@@ -107,6 +129,9 @@ pub fn session(answer: &mut Answer, ctx: &mut Context) {
 
 /// The same with an upstream's, or a file.
 pub fn session_of(response: &mut ResponseHeader, ctx: &mut Context) -> Result<()> {
+    if is_personal(ctx) && !tells_caches(response.headers.get_all(header::CACHE_CONTROL).iter()) {
+        response.append_header(header::CACHE_CONTROL, PERSONAL)?;
+    }
     if ctx.cookies.is_empty() {
         return Ok(());
     }

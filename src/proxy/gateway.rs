@@ -35,6 +35,7 @@ use crate::policy::request_gate::{self, Canonical, Gate, RequestView};
 use crate::policy::response_gate::{self, Verdict};
 use crate::policy::trace;
 use crate::table::decide::Step as LogInStep;
+use crate::table::own::Page;
 use crate::table::{Action, Admitted, Decision, NoTrace, Place, Refusal, Route, rewrite};
 
 /// How long the rest of a request's body is read and forgotten so that its connection can go on.
@@ -84,6 +85,8 @@ impl ProxyHttp for Gateway {
             match (decision, canonical) {
                 (Decision::Refuse(refusal, place), _) => Step::Refuse(refusal, place),
                 (Decision::Own(asked, place), Some(canonical)) => {
+                    // Whoever reads a link has what it grants.
+                    ctx.secret_query = asked.page == Page::Environment;
                     match own::answer(&self.0, &ctx.table, &view, &canonical, &asked).await? {
                         own::Reply::Answer(answer) => {
                             ctx.place = place;

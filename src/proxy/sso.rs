@@ -282,6 +282,7 @@ impl Asked<'_> {
     async fn leave_the_issuer(&self, session: &Session) -> Option<String> {
         let log_in = &self.asked.log_in;
         let now = clock::unix_millis();
+        log_in.client.leave(session, now);
         let back = log_in.settings.logout_redirect_url.as_ref().map(url::Url::as_str);
         let mut location = log_in.client.logout_location(session, back, now);
         if location.is_none() {
@@ -299,7 +300,10 @@ impl Asked<'_> {
         let headers = self.request.headers;
         let origin = headers.get(header::ORIGIN).filter(|_| *self.request.method != Method::GET);
         let own = || format!("{}://{}", self.scheme(), self.authority());
-        !navigation::is_of_another_site(headers) && origin.is_none_or(|origin| *origin == own())
+        // Where the browser says whose page it was, that counts: `origin` is `null` under `referrer-policy: no-referrer`, and names
+        // the public host where a proxy in front has changed ours.
+        let says = headers.contains_key("sec-fetch-site");
+        !navigation::is_of_another_site(headers) && (says || origin.is_none_or(|origin| *origin == own()))
     }
 
     fn method_not_allowed(&self, allow: &'static str) -> Answered {

@@ -49,10 +49,10 @@ projects:
       production:
         routes:
           - { prefix: /signed, upstream: "http://{origin}/signed", sign: { scheme: user-stamp, token: "${SIGN}" }, payload: { x-payload: "${PAYLOAD}", x-filed: "file:payload.secret" }, credential: fixed }
-          - { prefix: /pool, upstream: "http://{origin}/pool", credential: pool, timeouts: { first_byte: 300ms, idle: 300ms }, limits: { body: 1000B } }
+          - { prefix: /pool, upstream: "http://{origin}/pool", credential: pool, timeouts: { first_byte: 1s, idle: 1s }, limits: { body: 1000B } }
           - { prefix: /other, upstream: "http://{origin}/other", auth: none, credential: other }
           - { prefix: /lost, upstream: "http://{origin}/lost", auth: none, credential: lost }
-          - { prefix: /open, upstream: "http://{origin}/open", auth: none, credential: fixed, timeouts: { first_byte: 300ms, idle: 300ms }, retry: { attempts: 2, on: [connect, reset, "503"] } }
+          - { prefix: /open, upstream: "http://{origin}/open", auth: none, credential: fixed, timeouts: { first_byte: 1s, idle: 1s }, retry: { attempts: 2, on: [connect, reset, "503"] } }
           - { prefix: /filed, upstream: "http://{origin}/filed", auth: none, credential: filed }
           - { prefix: /refused, upstream: "http://{refused}", auth: none, credential: fixed }
           - { prefix: /untrusted, upstream: untrusted, auth: none, credential: fixed }

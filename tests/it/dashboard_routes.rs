@@ -291,6 +291,16 @@ fn a_sign_token_that_comes_with_a_route_is_kept_apart() {
         assert!(!text.contains("c4n4ry") && undo["files"].as_array().is_some_and(|files| files.len() == 1), "{undo}");
     }
     assert!(!edge.output().contains("c4n4ry"));
+    // Whoever makes routes chooses which file is read, and must not choose what is written.
+    let filed = body("/filed", json!({ "scheme": "user-stamp", "token": "file:own.token" }));
+    std::fs::write(edge.directory().join("state/own.token"), TOKEN).unwrap();
+    assert_eq!(call(&edge, "POST", PRODUCTION, &filed).status, 201);
+    let other = json!({ "token": "0123456789abcdef0123456789abcdef" });
+    let refused = call(&edge, "PUT", &format!("{PRODUCTION}/%2Ffiled/sign-token"), &other);
+    assert_eq!(code(&refused), (409, "sign_token_in_configuration".into()));
+    assert_eq!(std::fs::read_to_string(edge.directory().join("state/own.token")).unwrap(), TOKEN);
+    let admin = body("/admin", json!({ "scheme": "user-stamp", "token": "file:admin.token" }));
+    assert_eq!(call(&edge, "POST", PRODUCTION, &admin).status, 422);
     // Where a secret comes from may stand in the route.
     std::fs::write(edge.directory().join("state/t.token"), TOKEN).unwrap();
     let named =

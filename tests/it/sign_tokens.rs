@@ -128,7 +128,7 @@ fn a_token_signs_as_soon_as_it_is_set_and_is_rotated_without_a_gap() {
     let route = routes["routes"].as_array().unwrap().iter().find(|route| route["prefix"] == "/kept").unwrap();
     assert_eq!(route["sign_tokens"][0]["fingerprint"], rig.states("kept")[0].1);
     assert_eq!(rig.done("GET", "filed", "", None)["shared_with"], json!(["demo/production/also"]));
-    rig.signs_with("also", &std::fs::read_to_string(rig.edge.directory().join("filed.token")).unwrap().trim());
+    rig.signs_with("also", std::fs::read_to_string(rig.edge.directory().join("filed.token")).unwrap().trim());
     rig.done("DELETE", "kept", "", None);
     rig.signs_with("kept", "");
 }
@@ -216,7 +216,7 @@ fn no_token_is_ever_seen_again() {
         for wrong in [
             format!("{{\"token\":[\"{SET}\"]}}"),
             format!("{{\"{SET}\":1}}"),
-            format!("{SET}"),
+            SET.to_string(),
             format!("{{\"token\":\"{SET} \"}}"),
         ] {
             let target = "/api/v1/projects/demo/environments/production/routes/%2Fkept/sign-token";

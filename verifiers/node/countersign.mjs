@@ -135,7 +135,7 @@ export class Verifier {
       const key = wanted.get(rawHeaders[at].toLowerCase());
       if (key === undefined) continue;
       if (key in fields) throw new Refused(`${rawHeaders[at].toLowerCase()} comes twice`);
-      fields[key] = rawHeaders[at + 1].replace(/^[ \t]+|[ \t]+$/g, "");
+      fields[key] = utf8(trimmed(rawHeaders[at + 1]));
     }
     const optional = new Set(this.scheme === "rfc9421" ? ["host", "sign"] : ["host"]);
     if (this.demo && fields.sign === "demo") optional.add("input").add("signature");
@@ -161,6 +161,24 @@ export class Verifier {
     if (!this.tokens.some((token) => same(keyId(token), key))) throw new Refused("the key is not known");
     if (!this.#holds(sign[1], { ...claims, parameters })) throw new Refused("the signature is wrong");
     return sign[1];
+  }
+}
+
+/** Without blanks around it. No pattern: one would look at many blanks in the middle again and again. */
+function trimmed(text) {
+  let [from, to] = [0, text.length];
+  while (from < to && " \t".includes(text[from])) from += 1;
+  while (to > from && " \t".includes(text[to - 1])) to -= 1;
+  return text.slice(from, to);
+}
+
+/** Node gives a header's bytes as Latin-1; a name that travels raw is UTF-8. */
+function utf8(text) {
+  if (!/[\x80-\xff]/.test(text) || /[^\x00-\xff]/.test(text)) return text;
+  try {
+    return new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(Buffer.from(text, "latin1"));
+  } catch {
+    return text;
   }
 }
 

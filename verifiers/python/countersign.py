@@ -142,7 +142,7 @@ class Verifier:
             if key is not None:
                 if key in fields:
                     raise Refused("%s comes twice" % name.lower())
-                fields[key] = value.strip(" \t")
+                fields[key] = _utf8(value.strip(" \t"))
         optional = {"host"} | ({"sign"} if self.scheme == "rfc9421" else set())
         if self.demo and fields.get("sign") == "demo":
             optional |= {"input", "signature"}
@@ -172,6 +172,14 @@ class Verifier:
         if not self._holds(sign.group(1), dict(claims, parameters=parameters)):
             raise Refused("the signature is wrong")
         return sign.group(1)
+
+
+def _utf8(text):
+    """Servers give a header's bytes as Latin-1; a name that travels raw is UTF-8."""
+    try:
+        return text.encode("latin-1").decode("utf-8")
+    except UnicodeError:
+        return text
 
 
 class Asgi:

@@ -31,7 +31,7 @@ use crate::id::RequestId;
 use super::super::answer::{Problem, see_other};
 use super::super::audit::{NoChange, Note};
 use super::super::caller::Caller;
-use super::super::change::Expected;
+use super::super::change::{self, Expected};
 use super::super::edits::{self, Run, Wanted};
 use super::super::form::{Fields, Sent};
 use super::super::{Shared, preview};
@@ -123,6 +123,8 @@ struct Page {
     tokens: Option<Tokens>,
     /// A token that was generated, this once.
     generated: Option<String>,
+    /// Digest of the file that the form was made from; empty: none.
+    seen: String,
 }
 
 impl Page {
@@ -139,14 +141,17 @@ impl Page {
             form: Form::default(),
             tokens: None,
             generated: None,
+            seen: String::new(),
         }
     }
 
     fn of(shared: &Shared, visit: &Visit, place: &Place, key: &Key) -> Result<Self, Problem> {
-        let standing = edits::open(shared)?.one(place, key).map_err(edits::fault)?;
+        let routes = edits::open(shared)?;
+        let seen = hex::encode(routes.digest());
+        let standing = routes.one(place, key).map_err(edits::fault)?;
         let form = standing.route.as_ref().map(Form::of).unwrap_or_default();
         let tokens = Tokens::of(shared, visit, place, key);
-        Ok(Self { standing: Some(standing), form, tokens, ..Self::new(visit, place) })
+        Ok(Self { standing: Some(standing), form, tokens, seen, ..Self::new(visit, place) })
     }
 }
 
@@ -233,7 +238,7 @@ fn looked(shared: &Shared, visit: &Visit, place: &Place, fields: &Fields) -> Res
     let asked = Asked { prefix: field("old"), mode: Some(field("mode")), done: None };
     let old = (!asked.prefix.is_empty()).then(|| asked.key());
     let form = Form::sent(fields);
-    let tried = try_it(shared, visit, place, old.as_ref(), &form, &field("do"));
+    let tried = try_it(shared, visit, place, old.as_ref(), &form, [&field("do"), &field("seen")]);
     match tried {
         Ok(response) => response,
         Err(Wrong { notice, remarks, status }) => {
@@ -269,10 +274,13 @@ fn try_it(
     place: &Place,
     old: Option<&Key>,
     form: &Form,
-    what: &str,
+    [what, seen_digest]: [&str; 2],
 ) -> Result<Response, Wrong> {
     let wrong = |problem: Problem| Wrong::of(visit, &problem);
     let routes = edits::open(shared).map_err(wrong)?;
+    if !seen_digest.is_empty() && *seen_digest != hex::encode(routes.digest()) {
+        return Err(wrong(change::lost_race()));
+    }
     let edit = match (old, what) {
         (Some(key), "remove") => Edit::Remove(key.clone()),
         (Some(key), _) => {

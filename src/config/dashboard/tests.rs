@@ -182,3 +182,26 @@ fn without_the_operators_files_nothing_is_said_of_it() {
     let place = Place::new("projects: [\n", &routes("dev", "{ prefix: /b, respond: {} }"));
     assert!(codes(&place.load()).iter().all(|(code, _, _)| *code == "yaml_syntax"));
 }
+
+/// Whoever may make routes must not have the process's own secrets served or sent away.
+#[test]
+fn what_the_process_keeps_for_itself_is_out_of_reach() {
+    for (route, code) in [
+        ("{ prefix: /x, files: { root: . } }", "unusable_root"),
+        ("{ prefix: /x, files: { root: .. } }", "unusable_root"),
+        ("{ prefix: /x, files: { root: / } }", "unusable_root"),
+        ("{ prefix: /x, files: { root: undo } }", "unusable_root"),
+        ("{ prefix: /x, upstream: \"http://o.example\", payload: { x-s: \"file:admin.token\" } }", "secret_file"),
+        ("{ prefix: /x, upstream: \"http://o.example\", payload: { x-s: \"file:./undo/1.json\" } }", "secret_file"),
+        ("{ prefix: /x, upstream: \"http://o.example\", payload: { x-s: \"file:../var/cookie.key\" } }", "secret_file"),
+    ] {
+        let place = Place::new(EDGE, &routes("production", route));
+        std::fs::create_dir(place.0.path().join("var/undo")).unwrap();
+        for name in ["admin.token", "cookie.key", "undo/1.json"] {
+            std::fs::write(place.0.path().join("var").join(name), "0123456789abcdef0123456789abcdef").unwrap();
+        }
+        let loading = place.load();
+        assert!(codes(&loading).iter().any(|(found, ..)| *found == code), "{route}: {:?}", loading.diagnostics);
+        assert!(loading.model.is_none());
+    }
+}

@@ -1,6 +1,8 @@
 //! A route's `files`: a directory, what its directories are served as, and what is served where nothing else is.
 
-use crate::config::decoder::Decoder;
+use std::path::Path;
+
+use crate::config::decoder::{Decoder, Literals};
 use crate::config::fields::{Fields, Shape};
 use crate::config::model::Files;
 use crate::config::tree::{Entry, Kind};
@@ -26,8 +28,19 @@ pub fn decode(decoder: &mut Decoder<'_, '_>, entry: &Entry<'_>) -> Option<Files>
         let problem = Diagnostic::error("invalid_value", root.target().at, "`root` is empty");
         decoder.note(problem.hint("name a directory; a relative path starts at the directory of this file"));
     }
+    if decoder.literals == Literals::Private && path.as_ref().is_some_and(|it| overlaps(&it.value, decoder.dir)) {
+        let problem = Diagnostic::error("unusable_root", root.target().at, "the state directory cannot be served");
+        decoder.note(problem.hint("name a directory that neither holds it nor lies in it"));
+        return None;
+    }
     let index = index.map_or_else(|| INDEX.to_owned(), Option::unwrap_or_default);
     Some(Files { root: path?, index, fallback })
+}
+
+fn overlaps(root: &Path, state_dir: &Path) -> bool {
+    let real = |path: &Path| std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    let (root, state_dir) = (real(root), real(state_dir));
+    root.starts_with(&state_dir) || state_dir.starts_with(&root)
 }
 
 /// Notes what has no effect on a route that serves files: methods that read none, and waiting for an upstream.

@@ -173,7 +173,7 @@ proptest! {
         let end = text.bytes().rev().zip(there.bytes().rev()).take_while(|(old, new)| old == new).count();
         let start = start.min(text.len() - end);
         prop_assert!("production".contains(&text[start..text.len() - end]) || name == "production", "{}", there);
-        prop_assert_eq!(there.matches(&format!("{name}")).count() >= 1, true);
+        prop_assert_eq!(there.matches(&name.to_string()).count() >= 1, true);
         let back = edited(&there, "production").unwrap();
         prop_assert_eq!(back, text);
     }

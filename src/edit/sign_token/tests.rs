@@ -217,3 +217,15 @@ fn a_change_that_was_cut_short_is_read_as_what_was_or_what_should_be() {
     rig.editor.apply(&changes[1..]).unwrap();
     assert_eq!(rig.tokens(FILED), some([B, "", A]));
 }
+
+/// An index that nobody can read knows of tokens that a new one would forget.
+#[test]
+fn a_damaged_index_is_not_begun_anew() {
+    let rig = Rig::new("");
+    rig.set(NAME, A);
+    let index = rig.folder().join("index.json");
+    std::fs::write(&index, "{").unwrap();
+    let refused = rig.wish(RouteName { prefix: "/%7Euser", ..NAME }, &Wish::Set(Secret::new(B)));
+    assert!(refused.is_err());
+    assert_eq!(std::fs::read_to_string(index).unwrap(), "{");
+}

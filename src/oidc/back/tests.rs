@@ -138,6 +138,7 @@ fn whoever_was_somewhere_comes_back_there() {
         "/%E7%8E%8B?q=%E8%8A%B3",
         "/王芳",
         "/a//b",
+        "/a?text=one%0D%0Atwo&path=c%3A%5Cx",
         "/?next=//evil.example",
         "/?u=https://other.example/",
         "/.well-known/x",

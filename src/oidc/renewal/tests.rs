@@ -131,13 +131,14 @@ async fn whoever_comes_late_gets_the_same_and_later_nothing() {
     let session = case.session();
     let fresh = case.fresh(&session, NOW).await;
     assert_eq!(case.fresh(&session, NOW + 59 * SECOND).await, fresh);
-    for minutes in [1, 2, 60, 6 * 60] {
+    assert_eq!(case.fresh(&session, NOW + 599 * SECOND).await, fresh, "its answer may have been slow, or lost");
+    for minutes in [10, 11, 60, 6 * 60] {
         assert_eq!(case.client.renew(&session, NOW + minutes * 60 * SECOND).await, Renewed::Ended, "{minutes}");
     }
     assert_eq!(case.calls(), 1, "a spent token is not sent again");
     // Another configuration, the same issuer.
     let next = Client::new(case.client.settings.clone());
-    assert_eq!(next.renew(&session, NOW + 90 * SECOND).await, Renewed::Ended);
+    assert_eq!(next.renew(&session, NOW + 660 * SECOND).await, Renewed::Ended);
     assert_eq!(case.calls(), 1);
 }
 
@@ -182,9 +183,9 @@ async fn what_is_no_answer_changes_nothing_and_is_not_asked_at_every_turn() {
         let session = case.session();
         assert_eq!(case.client.renew(&session, NOW).await, Renewed::Later, "{status}");
         case.rotates();
-        assert_eq!(case.client.renew(&session, NOW + 14 * SECOND).await, Renewed::Later, "{status}");
+        assert_eq!(case.client.renew(&session, NOW + 119 * SECOND).await, Renewed::Later, "{status}");
         assert_eq!(case.calls(), 1);
-        assert_eq!(token(&case.fresh(&session, NOW + 15 * SECOND).await), "token-1", "{status}");
+        assert_eq!(token(&case.fresh(&session, NOW + 120 * SECOND).await), "token-1", "{status}");
     }
     let unreachable = Case::new().await;
     unreachable.scripted.answers(DISCOVERY, Reply(500, "", String::new()));

@@ -127,8 +127,8 @@ impl Page<'_> {
             origin.strip_prefix(scheme).is_some_and(|authority| authority.eq_ignore_ascii_case(host))
         };
         match (site, text(ORIGIN)) {
-            (Some("same-origin"), None | Some("null")) | (None, None) => true,
-            (None | Some("same-origin"), Some(origin)) => own(origin),
+            (Some("same-origin"), _) | (None, None) => true,
+            (None, Some(origin)) => own(origin),
             _ => false,
         }
     }

@@ -62,6 +62,7 @@ impl<T: Trace> Asking<'_, '_, T> {
             return None;
         }
         let session = log_in.client.session(process, pieces.as_slice(), self.now);
+        let session = session.filter(|session| !log_in.client.has_left(session));
         if session.is_none() {
             self.no_session("the session cookie is not of this project, or has ended");
         }

@@ -234,7 +234,18 @@ impl Browser {
 
     /// Clicks the button or link with those words.
     pub fn press(&self, words: &str) -> &Self {
-        self.click(&self.control(words))
+        // What a page draws anew between finding and clicking is found again.
+        let pressed = || {
+            let path = format!("/element/{}/click", self.control(words).0);
+            match self.try_command("POST", &path, &json!({})) {
+                Err(why) if why.contains("stale element") => None,
+                done => Some(done),
+            }
+        };
+        if let Err(error) = self.wait(words, pressed) {
+            panic!("{error}\n--- page {}\n{}", self.url_or_none(), self.source_or_none());
+        }
+        self
     }
 
     /// Types into a field, in place of what is in it.

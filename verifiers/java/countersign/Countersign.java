@@ -243,7 +243,7 @@ public final class Countersign {
       List<String> values = headers.apply(one.getValue());
       require(values == null || values.size() < 2, one.getValue() + " comes twice");
       if (values != null && !values.isEmpty()) {
-        fields.put(one.getKey(), values.get(0).replaceAll("^[ \t]+|[ \t]+$", ""));
+        fields.put(one.getKey(), utf8(trimmed(values.get(0))));
       } else {
         boolean demo = options.demo() && "demo".equals(fields.get("sign")) && message && !NAMES.contains(one.getKey());
         require(demo || optional.contains(one.getKey()), "there is no " + one.getValue());
@@ -277,6 +277,33 @@ public final class Countersign {
         c.query(), c.prefix(), given.group(1));
     require(holds(sign.group(1), all), "the signature is wrong");
     return sign.group(1);
+  }
+
+  /** Without blanks around it. No pattern: one would look at many blanks in the middle again and again. */
+  private static String trimmed(String text) {
+    int from = 0;
+    int to = text.length();
+    while (from < to && " \t".indexOf(text.charAt(from)) >= 0) {
+      from++;
+    }
+    while (to > from && " \t".indexOf(text.charAt(to - 1)) >= 0) {
+      to--;
+    }
+    return text.substring(from, to);
+  }
+
+  /** Servlet containers give a header's bytes as Latin-1; a name that travels raw is UTF-8. */
+  private static String utf8(String text) {
+    boolean isPlain = text.chars().allMatch(c -> c < 0x80);
+    if (isPlain || text.chars().anyMatch(c -> c > 0xff)) {
+      return text;
+    }
+    try {
+      java.nio.ByteBuffer bytes = java.nio.ByteBuffer.wrap(text.getBytes(StandardCharsets.ISO_8859_1));
+      return StandardCharsets.UTF_8.newDecoder().decode(bytes).toString();
+    } catch (java.nio.charset.CharacterCodingException notUtf8) {
+      return text;
+    }
   }
 
   private static String unquote(String text) {

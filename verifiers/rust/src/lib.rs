@@ -367,9 +367,9 @@ impl Verifier {
 fn single<'a>(headers: &'a HeaderMap, name: &str) -> Result<&'a str, Refused> {
     let name = HeaderName::try_from(name).map_err(|_| Refused(format!("{name} is no header name")))?;
     let mut values = headers.get_all(&name).iter();
-    match (values.next().map(HeaderValue::to_str), values.next()) {
+    match (values.next().map(|value| std::str::from_utf8(value.as_bytes())), values.next()) {
         (Some(Ok(value)), None) => Ok(value.trim_matches([' ', '\t'])),
-        (Some(Err(_)), None) => refuse(format!("{name} is not ASCII")),
+        (Some(Err(_)), None) => refuse(format!("{name} is not UTF-8")),
         (Some(_), Some(_)) => refuse(format!("{name} comes twice")),
         (None, _) => refuse(format!("there is no {name}")),
     }

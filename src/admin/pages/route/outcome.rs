@@ -40,6 +40,7 @@ pub fn is_grave(change: Change) -> bool {
             | Change::Becomes403
             | Change::Becomes401
             | Change::BecomesRefused
+            | Change::OtherSignature
     )
 }
 
