@@ -252,7 +252,11 @@ impl Kept {
 impl Answered {
     /// How long it is everybody's.
     fn kept(&self) -> UnixMillis {
-        if self.is_spent { KEPT_SPENT } else { KEPT }
+        match self.renewed {
+            Renewed::Later => PAUSE,
+            _ if self.is_spent => KEPT_SPENT,
+            _ => KEPT,
+        }
     }
 }
 
