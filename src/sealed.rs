@@ -30,7 +30,7 @@ const NAME: &str = "cookie.key";
 pub struct Sealer(Zeroizing<[u8; 32]>);
 
 impl Sealer {
-    /// Under a secret of the operator's own, or of [`line`].
+    /// Under a secret of the operator's own, or of [`mod@line`].
     pub fn of(secret: &Secret) -> Self {
         Self(Zeroizing::new(Sha256::digest(secret.expose()).into()))
     }

@@ -1,5 +1,5 @@
 //! `admin.token`: 256 random bits in a file that only this process's user can read, there from the first start
-//! ([`line`](crate::private::line)).
+//! ([`crate::private::line`]).
 
 use std::path::Path;
 

@@ -272,7 +272,7 @@ fn is_dot_segment(segment: &str) -> bool {
 /// A route's prefix: a path of whole segments, without trailing slash (but `/` itself).
 ///
 /// # Errors
-/// As [`path_text`].
+/// It is no such path.
 pub fn prefix(text: &str) -> Result<String, Problem> {
     path_text(text).map_err(|problem| {
         let slash = !text.starts_with('/') && path_text(&format!("/{text}")).is_ok();

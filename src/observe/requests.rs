@@ -5,7 +5,7 @@
 //! allocated once the ring is full; one that does not fit is left out, and so is one that comes while another is being written:
 //! a request never waits here.
 //!
-//! Invariant: memory is bounded by [`KEPT`] places of [`ROOM`] bytes (`old_ones_make_room`).
+//! Invariant: memory is bounded by [`KEPT`] places of 384 bytes (`old_ones_make_room`).
 
 use std::collections::VecDeque;
 use std::net::IpAddr;
