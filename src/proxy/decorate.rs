@@ -97,9 +97,9 @@ const NOT_FOR_CACHES: HeaderValue = HeaderValue::from_static("no-cache=\"set-coo
 /// For one person: RFC 9111 §3.5 keeps shared caches from answers to `authorization`, but a cookie says nothing to them.
 const PERSONAL: HeaderValue = HeaderValue::from_static("private");
 
-/// Whether a session, or what the request says of its environment, has made the answer what it is.
+/// Whether a session has made the answer what it is.
 fn is_personal(ctx: &Context) -> bool {
-    ctx.admitted.as_ref().is_some_and(|admitted| admitted.source == "oidc" || admitted.environment_named)
+    ctx.admitted.as_ref().is_some_and(|admitted| admitted.source == "oidc")
 }
 
 /// Whether an answer says itself which caches may keep it.
